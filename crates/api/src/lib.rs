@@ -1,0 +1,1 @@
+//! The wire protocol of Leasehold and its conversions

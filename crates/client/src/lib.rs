@@ -1,0 +1,1 @@
+//! SDK for those who submit jobs and those who work them

@@ -1,0 +1,1 @@
+//! One replicated state machine on openraft, for metadata and shards alike

@@ -1,0 +1,1 @@
+//! Every decision of Leasehold, as pure state machines

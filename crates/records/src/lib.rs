@@ -1,0 +1,1 @@
+//! Protobuf encodings of what Leasehold keeps on disk

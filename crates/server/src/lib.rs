@@ -1,0 +1,1 @@
+//! One Leasehold node: services, shard runners, config, telemetry
