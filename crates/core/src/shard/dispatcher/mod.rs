@@ -1,0 +1,5 @@
+//! The leader's choices: who gets which job next, and when which lease ends.
+
+mod message;
+
+pub use message::{Assignment, Gate, Offer, Renewal, RenewalAnswer};

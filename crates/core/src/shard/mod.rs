@@ -1,0 +1,14 @@
+//! A shard: the replicated state of its jobs, and the leader's choices about them.
+//!
+//! [`ShardState`] is what every replica holds: `apply` turns one log entry into new state, by stamps and seeds that
+//! the entry carries. [`Dispatcher`] is what only a leader holds, in memory: who offers slots, when leases run out,
+//! which tenant is next. It reads the state and proposes commands; it changes nothing itself.
+
+pub mod command;
+pub mod dispatcher;
+pub mod job;
+pub mod outcome;
+pub mod view;
+
+pub use command::{Batch, Command};
+pub use outcome::{Applied, Change, Outcome, Refusal, Stale};
