@@ -1,0 +1,116 @@
+//! What can be written to the metadata log.
+
+use std::collections::BTreeSet;
+
+use leasehold_types::{BootCount, ClusterId, NodeId, QueueName, RegionName, ShardId};
+
+use crate::policy::{QueuePolicy, Timings};
+
+/// A change to what all regions agree on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetadataCommand {
+    /// First entry of every cluster; refused when one was founded already.
+    Found(Found),
+    /// Adds a node; its id is the index of this entry. The same nonce finds the node added before.
+    AddNode(AddNode),
+    /// A node started again, perhaps at new addresses.
+    NodeStarted(NodeStarted),
+    /// Creates the shard of a region, with one initial member that alone may initialise its group.
+    CreateShard(CreateShard),
+    /// Says which nodes shall vote in a shard's group.
+    IntendMembers(IntendMembers),
+    /// Creates a queue.
+    CreateQueue(CreateQueue),
+    /// Changes a queue's policy.
+    SetQueue(SetQueue),
+}
+
+/// See [`MetadataCommand::Found`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Drawn at random by the founder.
+    pub cluster: ClusterId,
+    /// Slices of the job id space, fixed for good.
+    pub virtual_shards: u16,
+    /// Timings of every group.
+    pub timings: Timings,
+    /// Regions that the cluster starts with: the queue `default` is made once each has its shard.
+    pub regions: u16,
+}
+
+/// Where a node can be reached.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Addresses {
+    /// `host:port` for clients, workers and HTTP.
+    pub client: String,
+    /// `host:port` for other nodes.
+    pub peer: String,
+}
+
+/// See [`MetadataCommand::AddNode`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddNode {
+    /// Drawn at random by the node, kept until it has its id: makes a repeated join the same join.
+    pub nonce: u128,
+    /// Its region; a new name makes a new region.
+    pub region: RegionName,
+    /// Where it can be reached.
+    pub addresses: Addresses,
+    /// Which start of its data folder this is.
+    pub boot: BootCount,
+    /// The version of its binary.
+    pub version: String,
+}
+
+/// See [`MetadataCommand::NodeStarted`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStarted {
+    /// The node.
+    pub node: NodeId,
+    /// Which start; one lower than known is refused: an old copy of a data folder.
+    pub boot: BootCount,
+    /// Where it can be reached now.
+    pub addresses: Addresses,
+    /// The version of its binary.
+    pub version: String,
+}
+
+/// See [`MetadataCommand::CreateShard`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateShard {
+    /// Where its leader lives when all is well.
+    pub home: RegionName,
+    /// The one node that initialises the group.
+    pub initial: NodeId,
+}
+
+/// See [`MetadataCommand::IntendMembers`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntendMembers {
+    /// The shard.
+    pub shard: ShardId,
+    /// The intent's index that this one replaces; another is refused.
+    pub base: u64,
+    /// Who shall vote: 1, 3 or 5 nodes.
+    pub voters: BTreeSet<NodeId>,
+}
+
+/// See [`MetadataCommand::CreateQueue`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateQueue {
+    /// Its name.
+    pub name: QueueName,
+    /// Its policy.
+    pub policy: QueuePolicy,
+}
+
+/// See [`MetadataCommand::SetQueue`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetQueue {
+    /// Its name.
+    pub name: QueueName,
+    /// Index of the policy that this one replaces; another is refused. None replaces whatever stands.
+    pub base: Option<u64>,
+    /// Its new policy.
+    pub policy: QueuePolicy,
+}
