@@ -1,1 +1,4 @@
-//! One Leasehold node: services, shard runners, config, telemetry
+//! One Leasehold node: it takes requests, turns them into commands, has them made durable, and answers once they
+//! are applied. Decisions are `core`'s; what is here moves bytes, waits and counts.
+
+pub mod seam;
