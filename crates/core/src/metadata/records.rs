@@ -69,6 +69,27 @@ pub struct ShardRecord {
     pub virtual_count: u16,
 }
 
+impl ShardRecord {
+    /// Whether a slice is one of this shard's.
+    #[must_use]
+    pub fn holds(&self, slice: VirtualShard) -> bool {
+        (self.first_virtual.get()..self.end()).contains(&slice.get())
+    }
+
+    /// The slice that a number falls on: of a random one for a new job id, of a hash for an idempotency key.
+    #[must_use]
+    pub fn slice(&self, number: u64) -> VirtualShard {
+        let offset = number % u64::from(self.virtual_count.max(1));
+        let offset = u16::try_from(offset).expect("less than the count, which has 16 bits");
+        VirtualShard::new(self.first_virtual.get().saturating_add(offset))
+    }
+
+    /// The first slice after this shard's.
+    pub(super) const fn end(&self) -> u16 {
+        self.first_virtual.get().saturating_add(self.virtual_count)
+    }
+}
+
 /// One queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueRecord {
