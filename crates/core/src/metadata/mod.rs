@@ -15,6 +15,8 @@ pub mod records;
 pub mod routing;
 mod state;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 pub use command::MetadataCommand;
 pub use outcome::{MetadataOutcome, MetadataRefusal};
