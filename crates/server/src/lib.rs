@@ -1,4 +1,11 @@
 //! One Leasehold node: it takes requests, turns them into commands, has them made durable, and answers once they
 //! are applied. Decisions are `core`'s; what is here moves bytes, waits and counts.
 
+pub mod cluster;
+pub mod config;
+pub mod node;
+pub mod peers;
 pub mod seam;
+pub mod gateway;
+pub mod services;
+pub mod shards;
