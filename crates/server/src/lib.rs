@@ -9,3 +9,7 @@ pub mod seam;
 pub mod gateway;
 pub mod services;
 pub mod shards;
+pub mod http;
+pub mod metrics;
+pub mod telemetry;
+pub mod workers;
