@@ -1,0 +1,205 @@
+//! One replica of one Raft group: the handle that the server holds.
+//!
+//! Everything that openraft needs a seeded scope for happens while a group opens, so callers wrap nothing: the seed in
+//! [`GroupOptions`] is all it takes to repeat a run. What must hold: whoever asks for a change is told *done*, *certainly
+//! not done*, or *unknown*, and the third is never folded into the second.
+
+use std::fmt;
+use std::sync::Arc;
+
+use leasehold_storage::{LogStore, SnapshotStore};
+use leasehold_types::{GroupId, NodeId};
+use openraft::{Config, ConfigError, Raft};
+use tokio::sync::watch;
+
+use crate::log::Log;
+use crate::machine::Machine;
+use crate::network::Network;
+use crate::state::{Shared, StateMachine};
+use crate::status::GroupStatus;
+use crate::timings::{Retention, Timings};
+use crate::transport::Transport;
+use crate::types::{Runtime, Types};
+
+mod change;
+mod follow;
+mod propose;
+mod serve;
+
+use follow::Followed;
+
+pub use change::ChangeError;
+pub use propose::{Applied, ProposeError, ReadError};
+
+type Engine<M> = Raft<Types<M>, StateMachine<M>>;
+
+/// What a group is opened with.
+pub struct GroupOptions<M> {
+    /// Which group.
+    pub group: GroupId,
+    /// Which node this replica is on.
+    pub node: NodeId,
+    /// How fast the group beats: what metadata says, the same on every replica.
+    pub timings: Timings,
+    /// The node's log store, shared by all its groups.
+    pub log: Arc<dyn LogStore>,
+    /// Where the node keeps its snapshots.
+    pub snapshots: Arc<SnapshotStore>,
+    /// The way to the other replicas.
+    pub transport: Arc<dyn Transport>,
+    /// The machine in its empty state; the last snapshot and the log bring it up to date.
+    pub machine: M,
+    /// Where the jitter of elections comes from. Nodes and groups may share one seed.
+    pub seed: u64,
+    /// Entries kept behind the last snapshot, so that a replica that was gone for a while catches up from the log.
+    pub log_kept: u64,
+    /// A snapshot is taken once the log has grown by this many entries since the last.
+    pub snapshot_after: u64,
+}
+
+/// Why a group did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenGroupError {
+    /// The group's log or snapshot cannot be read, or contradict each other.
+    #[error("cannot open group {group}: {reason}; restore this replica's data folder or let it join anew")]
+    Storage {
+        /// Which group.
+        group: GroupId,
+        /// What was found, for people.
+        reason: String,
+    },
+    /// The timings contradict each other: a bug in their table.
+    #[error("impossible timings for group {group}")]
+    Timings {
+        /// Which group.
+        group: GroupId,
+        /// What contradicts what.
+        source: Box<ConfigError>,
+    },
+}
+
+/// One replica of one group. Clones are cheap and share it; it runs until [`Group::shutdown`].
+pub struct Group<M: Machine> {
+    inner: Arc<Inner<M>>,
+}
+
+struct Inner<M: Machine> {
+    group: GroupId,
+    node: NodeId,
+    timings: Timings,
+    engine: Engine<M>,
+    state: Arc<Shared<M>>,
+    followed: Followed,
+}
+
+impl<M: Machine> Clone for Group<M> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<M: Machine> fmt::Debug for Group<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Group({} on {})", self.inner.group, self.inner.node)
+    }
+}
+
+impl<M: Machine> Group<M> {
+    /// Restores the replica from its snapshot and its log, and starts it. A replica of an empty store waits to be
+    /// added by the group's leader, or for [`Group::initialize`].
+    ///
+    /// # Errors
+    /// When the store cannot be read or contradicts itself. Nothing has been started then.
+    pub async fn open(options: GroupOptions<M>) -> Result<Self, OpenGroupError> {
+        let retention = Retention {
+            snapshot_after: options.snapshot_after,
+            log_kept: options.log_kept,
+        };
+        let params = options.timings.params();
+        let config = params
+            .config(options.group, retention)
+            .map_err(|source| OpenGroupError::Timings {
+                group: options.group,
+                source,
+            })?;
+        Self::open_with(options, config).await
+    }
+
+    /// [`Group::open`] with a configuration that may be one of the traps: tests show what it would do.
+    pub(crate) async fn open_with(
+        options: GroupOptions<M>,
+        config: Config,
+    ) -> Result<Self, OpenGroupError> {
+        let seed = own_seed(options.seed, options.node, options.group);
+        Runtime::scope(seed, Box::pin(Self::start(options, config))).await
+    }
+
+    async fn start(options: GroupOptions<M>, config: Config) -> Result<Self, OpenGroupError> {
+        let (group, node, timings) = (options.group, options.node, options.timings);
+        let broken = |reason: String| OpenGroupError::Storage { group, reason };
+        let log = Log::open(group, options.log).map_err(|error| broken(error.to_string()))?;
+        let state = Arc::new(Shared::new(options.machine));
+        let machine = StateMachine::new(Arc::clone(&state), group, options.snapshots);
+        let network = Network {
+            transport: options.transport,
+            group,
+            node,
+            append_timeout: timings.rpc_ttl(),
+        };
+        let engine = Raft::new(node.get(), Arc::new(config), network, log, machine)
+            .await
+            .map_err(|error| broken(error.to_string()))?;
+        let followed = Followed::start(&engine, timings);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                group,
+                node,
+                timings,
+                engine,
+                state,
+                followed,
+            }),
+        })
+    }
+
+    /// Looks at the machine as of the last entry applied here. Entries wait meanwhile: keep it short.
+    pub fn read<R>(&self, look: impl FnOnce(&M) -> R) -> R {
+        self.inner.state.read(look)
+    }
+
+    /// The group as this replica sees it now.
+    #[must_use]
+    pub fn status(&self) -> GroupStatus {
+        self.inner.followed.status.borrow().clone()
+    }
+
+    /// Wakes when anything of the status changes but the time since others were heard: ask that of
+    /// [`GroupStatus::since_quorum`] when it matters.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<GroupStatus> {
+        self.inner.followed.status.clone()
+    }
+
+    /// Which group this is.
+    #[must_use]
+    pub fn id(&self) -> GroupId {
+        self.inner.group
+    }
+
+    /// Stops the replica and waits until it has. Proposals under way end as [`ProposeError::Unknown`].
+    pub async fn shutdown(&self) {
+        if let Err(error) = self.inner.engine.shutdown().await {
+            tracing::warn!(group = %self.inner.group, %error, "group did not stop cleanly");
+        }
+    }
+}
+
+/// One seed for a whole cluster must not make its replicas stand for election at the same instant.
+fn own_seed(seed: u64, node: NodeId, group: GroupId) -> u64 {
+    // Odd constants, so that no two pairs of small numbers meet.
+    let node = node.get().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let group = u64::from(group.get()).wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
+    seed ^ node.rotate_left(17) ^ group.rotate_left(31)
+}

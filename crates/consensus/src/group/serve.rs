@@ -1,0 +1,73 @@
+//! Answering the other replicas.
+
+use std::future::ready;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use leasehold_api::v1;
+
+use super::{Engine, Group};
+use crate::machine::Machine;
+use crate::wire::{self, Request};
+
+impl<M: Machine> Group<M> {
+    /// Answers a question of another replica, a refusal when it cannot.
+    ///
+    /// The question is in the group's queue when this returns, whenever the answer is awaited: call it in the order in
+    /// which questions arrive, and spawn the waiting if you like. Who may ask is for the caller to check.
+    #[must_use = "the answer must be sent back"]
+    pub fn handle(&self, request: v1::RaftRequest) -> BoxFuture<'static, v1::RaftReply> {
+        let request = match wire::request::<M>(request) {
+            Ok(request) => request,
+            Err(error) => return Box::pin(ready(wire::refusal(error))),
+        };
+        let mut answering: BoxFuture<'static, _> =
+            Box::pin(answer(self.inner.engine.clone(), request));
+        // The first poll puts it in the queue. Whoever polls next leaves a waker that works.
+        match answering
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Ready(reply) => Box::pin(ready(reply)),
+            Poll::Pending => answering,
+        }
+    }
+
+    /// Takes a whole snapshot from the leader and switches to it once it is on disk.
+    pub async fn receive_snapshot(&self, head: v1::RaftSnapshot, body: Bytes) -> v1::RaftReply {
+        let (vote, snapshot) = match wire::read_snapshot(&head, body) {
+            Ok(read) => read,
+            Err(error) => return wire::refusal(error),
+        };
+        let engine = &self.inner.engine;
+        let reply = engine.install_full_snapshot(vote, snapshot).await;
+        or_refusal(reply, wire::snapshot_reply)
+    }
+}
+
+async fn answer<M: Machine>(engine: Engine<M>, request: Request<M>) -> v1::RaftReply {
+    match request {
+        Request::Append(request) => {
+            or_refusal(engine.append_entries(request).await, wire::append_reply)
+        }
+        Request::Vote(request) => or_refusal(engine.vote(request).await, wire::vote_reply),
+        Request::PreVote(request) => {
+            or_refusal(engine.pre_vote(request).await, wire::pre_vote_reply)
+        }
+        Request::Transfer(request) => match engine.handle_transfer_leader(request).await {
+            Ok(reply) => wire::transfer_reply::<M>(&reply),
+            Err(error) => wire::refusal(error),
+        },
+    }
+}
+
+fn or_refusal<T, E: ToString>(
+    reply: Result<T, E>,
+    tell: impl FnOnce(&T) -> v1::RaftReply,
+) -> v1::RaftReply {
+    match reply {
+        Ok(reply) => tell(&reply),
+        Err(error) => wire::refusal(error.to_string()),
+    }
+}
