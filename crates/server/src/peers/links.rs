@@ -1,0 +1,184 @@
+//! All of this node's connections to others, as one handle.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use leasehold_api::v1::peer_frame::Body;
+use leasehold_consensus::Timings;
+use leasehold_types::{BootCount, NodeId};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Patience;
+use super::book::Book;
+use super::hello::LocalNode;
+use super::lane::LaneError;
+use super::link::{Link, Stream};
+use crate::seam::{Clock, Entropy, Net, Seam};
+
+/// What the connections to other nodes work with.
+pub struct PeerOptions {
+    /// Who this node says it is.
+    pub local: LocalNode,
+    /// Timings of the cluster: how long silence is borne.
+    pub timings: Timings,
+    /// Time, network and randomness.
+    pub seam: Seam,
+}
+
+/// This node's connections to all others. Clones are cheap and share them.
+#[derive(Clone)]
+pub struct Peers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    context: Arc<Context>,
+    links: RwLock<BTreeMap<NodeId, Arc<Link>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What every connection needs.
+pub(super) struct Context {
+    pub(super) local: LocalNode,
+    pub(super) patience: Patience,
+    pub(super) book: Book,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) net: Arc<dyn Net>,
+    pub(super) entropy: Arc<dyn Entropy>,
+}
+
+impl Peers {
+    /// Nobody is known yet: see [`Peers::know`].
+    #[must_use]
+    pub fn new(options: PeerOptions) -> Self {
+        let context = Context {
+            local: options.local,
+            patience: Patience::of(options.timings),
+            book: Book::default(),
+            clock: options.seam.clock,
+            net: options.seam.net,
+            entropy: options.seam.entropy,
+        };
+        Self {
+            inner: Arc::new(Inner {
+                context: Arc::new(context),
+                links: RwLock::default(),
+                tasks: TaskTracker::new(),
+                stop: CancellationToken::new(),
+            }),
+        }
+    }
+
+    /// Notes where a node can be reached and from then on keeps it connected. What is older than what is known changes
+    /// nothing.
+    pub fn know(&self, node: NodeId, boots: BootCount, address: &str) {
+        if node == self.local().node || self.inner.stop.is_cancelled() {
+            return;
+        }
+        let moved = self.inner.context.book.note(node, boots, address);
+        if let Some(link) = self.link(node) {
+            if moved {
+                link.redial();
+            }
+            return;
+        }
+        self.start_link(node);
+    }
+
+    /// Whether calls to a node can be sent now. A node always reaches itself.
+    #[must_use]
+    pub fn is_reachable(&self, node: NodeId) -> bool {
+        node == self.local().node || self.link(node).is_some_and(|link| link.is_up())
+    }
+
+    /// All nodes that can be reached now, this one among them.
+    #[must_use]
+    pub fn reachable(&self) -> BTreeSet<NodeId> {
+        let links = self.inner.links.read().unwrap_or_else(PoisonError::into_inner);
+        let up = links.iter().filter(|(_, link)| link.is_up());
+        up.map(|(node, _)| *node).chain([self.local().node]).collect()
+    }
+
+    /// How many other nodes are known.
+    #[must_use]
+    pub fn known(&self) -> usize {
+        let links = self.inner.links.read().unwrap_or_else(PoisonError::into_inner);
+        links.len()
+    }
+
+    /// Who this node says it is.
+    #[must_use]
+    pub fn local(&self) -> &LocalNode {
+        &self.inner.context.local
+    }
+
+    /// Closes every connection, in both directions, and waits until that is done. Calls under way end as *unknown*.
+    pub async fn stop(&self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// Where all other nodes were last reached.
+    pub(crate) fn addresses(&self) -> Vec<(NodeId, String)> {
+        self.inner.context.book.addresses()
+    }
+
+    pub(super) async fn call(
+        &self,
+        to: NodeId,
+        stream: Stream,
+        body: Body,
+        ttl: Duration,
+    ) -> Result<Body, LaneError> {
+        match self.link(to) {
+            Some(link) => link.call(stream, body, ttl).await,
+            None if to == self.local().node => {
+                Err(LaneError::NotSent("it is this node itself".to_owned()))
+            }
+            None => Err(LaneError::NotSent("it is not known here".to_owned())),
+        }
+    }
+
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.inner.context
+    }
+
+    pub(super) fn net(&self) -> &Arc<dyn Net> {
+        &self.inner.context.net
+    }
+
+    pub(super) fn stopped(&self) -> &CancellationToken {
+        &self.inner.stop
+    }
+
+    /// Runs a task until it ends or the peers are stopped.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.inner.stop.clone();
+        self.inner.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    fn link(&self, node: NodeId) -> Option<Arc<Link>> {
+        let links = self.inner.links.read().unwrap_or_else(PoisonError::into_inner);
+        links.get(&node).cloned()
+    }
+
+    fn start_link(&self, node: NodeId) {
+        let mut links = self.inner.links.write().unwrap_or_else(PoisonError::into_inner);
+        if links.contains_key(&node) {
+            return;
+        }
+        let link = Link::new(node);
+        links.insert(node, Arc::clone(&link));
+        self.spawn(link.run(Arc::clone(&self.inner.context)));
+    }
+}

@@ -1,0 +1,78 @@
+//! The way of Raft's messages: consensus asks, the peers carry.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use leasehold_api::v1;
+use leasehold_api::v1::peer_frame::Body;
+use leasehold_consensus::{Transport, TransportError};
+use leasehold_types::{GroupId, NodeId};
+use tokio::time::timeout;
+
+use super::call;
+use super::lane::LaneError;
+use super::link::Stream;
+use super::links::Peers;
+use super::snapshot;
+
+impl Transport for Peers {
+    fn call(
+        &self,
+        to: NodeId,
+        group: GroupId,
+        request: v1::RaftRequest,
+        ttl: Duration,
+    ) -> BoxFuture<'static, Result<v1::RaftReply, TransportError>> {
+        let peers = self.clone();
+        let body = Body::Raft(v1::RaftCall {
+            group_id: group.get(),
+            request: Some(request),
+        });
+        Box::pin(async move {
+            let answer = peers.call(to, Stream::Raft, body, ttl).await;
+            reply(to, answer.map_err(|error| failure(to, error))?)
+        })
+    }
+
+    fn send_snapshot(
+        &self,
+        to: NodeId,
+        group: GroupId,
+        snapshot: v1::RaftSnapshot,
+        body: Bytes,
+        ttl: Duration,
+    ) -> BoxFuture<'static, Result<v1::RaftReply, TransportError>> {
+        let peers = self.clone();
+        Box::pin(async move {
+            let sending = Box::pin(snapshot::send(peers.context(), to, group, snapshot, body));
+            match timeout(ttl, sending).await {
+                Ok(sent) => sent.map_err(|error| failure(to, error)),
+                Err(_) => Err(TransportError::TimedOut { to, ttl }),
+            }
+        })
+    }
+}
+
+fn reply(to: NodeId, answer: Body) -> Result<v1::RaftReply, TransportError> {
+    match answer {
+        Body::RaftReply(reply) => Ok(reply),
+        // The node is there and its replica is not, or not yet.
+        Body::Error(error) => Err(TransportError::Unreachable {
+            to,
+            reason: error.message,
+        }),
+        other => Err(TransportError::Broken {
+            to,
+            reason: format!("it answered with {}", call::name(&other)),
+        }),
+    }
+}
+
+fn failure(to: NodeId, error: LaneError) -> TransportError {
+    match error {
+        LaneError::NotSent(reason) => TransportError::Unreachable { to, reason },
+        LaneError::TimedOut(ttl) => TransportError::TimedOut { to, ttl },
+        LaneError::Broken(reason) => TransportError::Broken { to, reason },
+    }
+}
