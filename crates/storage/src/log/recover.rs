@@ -1,0 +1,343 @@
+//! Opening a log: what was synced comes back whole or not at all, what was not is cut away.
+//!
+//! The writer writes one frame, syncs it, and only then writes the next. So at most the last frame (and a seal right
+//! before it) may be unsynced when the power fails, and any part of it may have landed, a later block without an
+//! earlier one. When the scan meets something that is not the next frame, the question is which of two things it is:
+//!
+//! - **a torn frame that was never acknowledged**, to be cut; or
+//! - **damage to a frame that was**, to be refused, since serving a log without it would break a promise.
+//!
+//! `synced` in every frame's header answers it: if anywhere behind the bad spot there is a whole header that says "up
+//! to this frame all was on the disk when I was written", the bad frame was acknowledged. The last acknowledged frame
+//! is covered by its successor, by the seal that is written when the writer falls idle, or by the seal that is
+//! synced when the log is closed. What remains undecidable is damage to the very last frame when the power failed
+//! before anything written after it reached the disk; no log with one sync a batch can tell that from a torn write,
+//! and Raft's other replicas have the entries.
+//!
+//! In all segments but the last every frame must be there: the header of each says which frame it begins with.
+//!
+//! Before anything is served, what no later frame vouches for is written again and synced. It may be in the page
+//! cache only, left there by a process whose sync never came or failed; readers must not be shown as durable what the
+//! next power failure takes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::error::{OpenLogError, failed};
+use super::format::{
+    FirstBlock, FrameHead, LOG_FORMAT, SEGMENT_HEAD, SEGMENT_HEAD_USED, SegmentHead,
+    decode_first_block,
+};
+use super::scan::{Segment, Stop};
+use super::segment::{
+    START_FILE, create, file_name, number_of, read_start, write_head, write_start,
+};
+use crate::disk::{Disk, DiskFile, OpenMode, read_all, read_up_to};
+
+mod replay;
+
+pub(crate) use replay::Replay;
+
+/// A log as it was found.
+pub(crate) struct Recovered {
+    pub(crate) replay: Replay,
+    pub(crate) files: BTreeMap<u64, Arc<dyn DiskFile>>,
+    /// Bytes that each segment takes on the disk.
+    pub(crate) sizes: BTreeMap<u64, u64>,
+    /// The segment to go on in, and where in it.
+    pub(crate) active: u64,
+    pub(crate) end: u64,
+    /// The sequence of the next frame.
+    pub(crate) next_sequence: u64,
+}
+
+struct Opened {
+    file: Arc<dyn DiskFile>,
+    head: Option<SegmentHead>,
+}
+
+/// Opens the log in a folder, or starts one.
+pub(crate) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenLogError> {
+    let start = match read_start(disk)? {
+        Some(start) => start,
+        None => start_log(disk)?,
+    };
+    let opened = open_segments(disk, start)?;
+    let active = last_in_use(&opened, start)?;
+    let mut recovery = Recovery::new(disk, opened, active);
+    recovery.read_all(start)?;
+    recovery.finish()
+}
+
+/// Starts a log: its first segment, and then the note that says so. Without the note there is nothing to lose yet.
+fn start_log(disk: &dyn Disk) -> Result<u64, OpenLogError> {
+    for number in segment_numbers(disk)? {
+        let name = file_name(number);
+        let file = open(disk, number)?;
+        let content = read_all(file.as_ref()).map_err(failed("read", &name))?;
+        let content = content.as_slice();
+        if (Segment { number, content }).has_frames() {
+            let file = START_FILE.to_owned();
+            return Err(OpenLogError::Missing { file });
+        }
+        disk.remove(&name).map_err(failed("remove", &name))?;
+    }
+    let head = SegmentHead {
+        number: 1,
+        first_sequence: 1,
+    };
+    create(disk, 1, None)
+        .and_then(|file| write_head(file.as_ref(), head).and_then(|()| file.sync()))
+        .map_err(failed("create", &file_name(1)))?;
+    write_start(disk, 1).map_err(failed("write", START_FILE))?;
+    Ok(1)
+}
+
+fn segment_numbers(disk: &dyn Disk) -> Result<Vec<u64>, OpenLogError> {
+    let names = disk.list().map_err(failed("list", "*"))?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn open(disk: &dyn Disk, number: u64) -> Result<Arc<dyn DiskFile>, OpenLogError> {
+    let name = file_name(number);
+    let file = disk.open(&name, OpenMode::Existing);
+    file.map(Arc::from).map_err(failed("open", &name))
+}
+
+/// Opens the segments from `start` on, which must be there without a gap, and removes older ones.
+fn open_segments(disk: &dyn Disk, start: u64) -> Result<BTreeMap<u64, Opened>, OpenLogError> {
+    let mut opened = BTreeMap::new();
+    for number in segment_numbers(disk)? {
+        let name = file_name(number);
+        if number < start {
+            disk.remove(&name).map_err(failed("remove", &name))?;
+            continue;
+        }
+        let expected = start + opened.len() as u64;
+        if number != expected {
+            let file = file_name(expected);
+            return Err(OpenLogError::Missing { file });
+        }
+        let file = open(disk, number)?;
+        let head = read_head(file.as_ref(), number)?;
+        opened.insert(number, Opened { file, head });
+    }
+    Ok(opened)
+}
+
+fn read_head(file: &dyn DiskFile, number: u64) -> Result<Option<SegmentHead>, OpenLogError> {
+    let name = file_name(number);
+    let mut block = [0; SEGMENT_HEAD_USED];
+    let filled = read_up_to(file, 0, &mut block).map_err(failed("read", &name))?;
+    match decode_first_block(&block[..filled]) {
+        FirstBlock::Head(head) if head.number == number => Ok(Some(head)),
+        FirstBlock::Head(_) => Err(corrupt(number, 0, "its header is that of another segment")),
+        FirstBlock::Newer(found) => Err(OpenLogError::NewerFormat {
+            file: name,
+            found,
+            supported: LOG_FORMAT,
+        }),
+        FirstBlock::None => Ok(None),
+    }
+}
+
+/// The last segment with a header. Those after it were prepared, or were just being taken into use.
+fn last_in_use(opened: &BTreeMap<u64, Opened>, start: u64) -> Result<u64, OpenLogError> {
+    let in_use = opened
+        .iter()
+        .rev()
+        .find(|(_, opened)| opened.head.is_some());
+    let Some((&last, _)) = in_use else {
+        return match opened.is_empty() {
+            true => Err(OpenLogError::Missing {
+                file: file_name(start),
+            }),
+            false => Err(corrupt(start, 0, "its header is damaged")),
+        };
+    };
+    let headless = opened
+        .range(..last)
+        .find(|(_, opened)| opened.head.is_none());
+    match headless {
+        Some((&number, _)) => Err(corrupt(number, 0, "its header is damaged")),
+        None => Ok(last),
+    }
+}
+
+fn corrupt(number: u64, offset: u64, reason: &'static str) -> OpenLogError {
+    OpenLogError::Corrupt {
+        file: file_name(number),
+        offset,
+        reason,
+    }
+}
+
+struct Recovery<'a> {
+    disk: &'a dyn Disk,
+    opened: BTreeMap<u64, Opened>,
+    active: u64,
+    replay: Replay,
+    next_sequence: u64,
+    end: u64,
+}
+
+impl<'a> Recovery<'a> {
+    fn new(disk: &'a dyn Disk, opened: BTreeMap<u64, Opened>, active: u64) -> Self {
+        Self {
+            disk,
+            opened,
+            active,
+            replay: Replay::default(),
+            next_sequence: 0,
+            end: 0,
+        }
+    }
+
+    fn read_all(&mut self, start: u64) -> Result<(), OpenLogError> {
+        self.next_sequence = self.first_sequence(start).unwrap_or(1);
+        for number in start..=self.active {
+            let name = file_name(number);
+            let content = read_all(self.opened[&number].file.as_ref());
+            let content = content.map_err(failed("read", &name))?;
+            let segment = Segment {
+                number,
+                content: &content,
+            };
+            self.read_segment(segment)?;
+            tracing::info!(
+                segment = number,
+                last = self.active,
+                "read a segment of the log"
+            );
+        }
+        Ok(())
+    }
+
+    fn first_sequence(&self, number: u64) -> Option<u64> {
+        Some(self.opened.get(&number)?.head?.first_sequence)
+    }
+
+    fn read_segment(&mut self, segment: Segment<'_>) -> Result<(), OpenLogError> {
+        let mut unproven = Unproven::default();
+        self.end = SEGMENT_HEAD;
+        let stop = loop {
+            match segment.frame(self.end, self.next_sequence) {
+                Ok(frame) => {
+                    unproven.add(frame.head, self.end);
+                    self.replay.frame(&frame.records);
+                    self.end += frame.head.span();
+                    self.next_sequence += 1;
+                }
+                Err(stop) => break stop,
+            }
+        };
+        if segment.number == self.active {
+            let from = unproven.start().unwrap_or(self.end);
+            return self.read_tail(segment, stop, from);
+        }
+        match self.first_sequence(segment.number + 1) == Some(self.next_sequence) {
+            true => Ok(()),
+            false => Err(corrupt(segment.number, stop.offset, stop.reason)),
+        }
+    }
+
+    /// Decides what the end of the last segment is, and mends it.
+    fn read_tail(
+        &self,
+        segment: Segment<'_>,
+        stop: Stop,
+        unproven: u64,
+    ) -> Result<(), OpenLogError> {
+        if segment.proves(self.end, self.next_sequence) {
+            return Err(corrupt(segment.number, stop.offset, stop.reason));
+        }
+        let prepared = self.opened.range(segment.number + 1..);
+        for (&number, opened) in prepared {
+            let name = file_name(number);
+            let content = read_all(opened.file.as_ref()).map_err(failed("read", &name))?;
+            let content = content.as_slice();
+            if (Segment { number, content }).proves(0, self.next_sequence) {
+                return Err(corrupt(number, 0, "its header is damaged"));
+            }
+        }
+        self.mend(segment, unproven)
+            .map_err(failed("mend", &file_name(segment.number)))
+    }
+
+    /// Writes again what nothing vouches for, with zeros for what was torn, and syncs it.
+    fn mend(&self, segment: Segment<'_>, unproven: u64) -> std::io::Result<()> {
+        let torn = segment.end_of_content().saturating_sub(self.end);
+        if torn > 0 {
+            let (file, offset) = (file_name(segment.number), self.end);
+            tracing::warn!(
+                file,
+                offset,
+                bytes = torn,
+                "cut a torn write off the end of the log"
+            );
+        }
+        let position = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
+        let length = position(torn + self.end - unproven);
+        let mut again = vec![0; length];
+        let whole = position(self.end - unproven).min(length);
+        let from = position(unproven);
+        let available = segment.content.len().saturating_sub(from).min(whole);
+        again[..available].copy_from_slice(&segment.content[from..from + available]);
+        let file = &self.opened[&segment.number].file;
+        if !again.is_empty() {
+            file.write_at(unproven, &again)?;
+        }
+        file.sync()
+    }
+
+    fn finish(mut self) -> Result<Recovered, OpenLogError> {
+        let prepared = self.opened.split_off(&(self.active + 1));
+        for &number in prepared.keys() {
+            let name = file_name(number);
+            self.disk.remove(&name).map_err(failed("remove", &name))?;
+        }
+        self.disk
+            .sync_folder()
+            .map_err(failed("sync the names of", "*"))?;
+        let mut sizes = BTreeMap::new();
+        for (&number, opened) in &self.opened {
+            let length = opened.file.length();
+            sizes.insert(number, length.map_err(failed("read", &file_name(number)))?);
+        }
+        let files = self
+            .opened
+            .into_iter()
+            .map(|(number, opened)| (number, opened.file));
+        Ok(Recovered {
+            replay: self.replay,
+            files: files.collect(),
+            sizes,
+            active: self.active,
+            end: self.end,
+            next_sequence: self.next_sequence,
+        })
+    }
+}
+
+/// The frames at the end that no later frame vouches for: sequence and offset of each.
+#[derive(Default)]
+struct Unproven(VecDeque<(u64, u64)>);
+
+impl Unproven {
+    fn add(&mut self, head: FrameHead, offset: u64) {
+        while self
+            .0
+            .front()
+            .is_some_and(|(sequence, _)| *sequence <= head.synced)
+        {
+            self.0.pop_front();
+        }
+        self.0.push_back((head.sequence, offset));
+    }
+
+    fn start(&self) -> Option<u64> {
+        self.0.front().map(|(_, offset)| *offset)
+    }
+}
