@@ -86,7 +86,12 @@ pub(crate) fn decode_entry<M: Machine>(index: u64, bytes: Bytes) -> io::Result<E
         Some(raft_entry::Payload::Membership(record)) => {
             EntryPayload::<M>::Membership(membership(&record)?)
         }
-        None => return Err(unreadable("entry", format_args!("index {index}: no payload"))),
+        None => {
+            return Err(unreadable(
+                "entry",
+                format_args!("index {index}: no payload"),
+            ));
+        }
     };
     let leader = LeaderId {
         term: record.term,

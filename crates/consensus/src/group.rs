@@ -61,7 +61,9 @@ pub struct GroupOptions<M> {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenGroupError {
     /// The group's log or snapshot cannot be read, or contradict each other.
-    #[error("cannot open group {group}: {reason}; restore this replica's data folder or let it join anew")]
+    #[error(
+        "cannot open group {group}: {reason}; restore this replica's data folder or let it join anew"
+    )]
     Storage {
         /// Which group.
         group: GroupId,
@@ -118,12 +120,13 @@ impl<M: Machine> Group<M> {
             log_kept: options.log_kept,
         };
         let params = options.timings.params();
-        let config = params
-            .config(options.group, retention)
-            .map_err(|source| OpenGroupError::Timings {
-                group: options.group,
-                source,
-            })?;
+        let config =
+            params
+                .config(options.group, retention)
+                .map_err(|source| OpenGroupError::Timings {
+                    group: options.group,
+                    source,
+                })?;
         Self::open_with(options, config).await
     }
 

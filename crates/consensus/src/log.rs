@@ -181,10 +181,7 @@ impl<M: Machine> Log<M> {
 }
 
 /// Cuts entries into portions of at most `limit` bytes, or of one entry.
-fn portions(
-    entries: impl Iterator<Item = (u64, Bytes)>,
-    limit: usize,
-) -> Vec<Vec<(u64, Bytes)>> {
+fn portions(entries: impl Iterator<Item = (u64, Bytes)>, limit: usize) -> Vec<Vec<(u64, Bytes)>> {
     let mut portions: Vec<Vec<(u64, Bytes)>> = Vec::new();
     let mut bytes = 0_usize;
     for (index, entry) in entries {
@@ -230,7 +227,10 @@ impl<M: Machine> RaftLogReader<Types<M>> for Log<M> {
     }
 
     /// A replica that fell far behind applies a long range: it is read piece by piece.
-    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = io::Result<Entry<M>>> + Send
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = io::Result<Entry<M>>> + Send
     where
         RB: RangeBounds<u64> + Clone + Debug + Send,
     {

@@ -130,7 +130,11 @@ impl Peer {
     ) -> (Appended<M>, bool) {
         // The answer does not repeat the range, so it is remembered here.
         let previous = request.prev_log_id;
-        let last = request.entries.last().map(|entry| entry.log_id).or(previous);
+        let last = request
+            .entries
+            .last()
+            .map(|entry| entry.log_id)
+            .or(previous);
         let ttl = ttl.max(self.least_append_ttl);
         let message = wire::append_request(request);
         let answer = self
@@ -182,9 +186,7 @@ impl<M: Machine> RaftNetworkV2<Types<M>> for Peer {
     ) -> Result<AppendEntriesResponse<Types<M>>, Failure<M>> {
         let ttl = option.soft_ttl().max(self.least_append_ttl);
         let message = wire::append_request(request);
-        let reply = self
-            .ask::<M>(message, ttl, RPCTypes::AppendEntries)
-            .await?;
+        let reply = self.ask::<M>(message, ttl, RPCTypes::AppendEntries).await?;
         understood(wire::read_append_reply(reply))
     }
 

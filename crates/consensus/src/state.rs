@@ -158,11 +158,7 @@ pub(crate) struct StateMachine<M> {
 }
 
 impl<M: Machine> StateMachine<M> {
-    pub(crate) fn new(
-        shared: Arc<Shared<M>>,
-        group: GroupId,
-        store: Arc<SnapshotStore>,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<M>>, group: GroupId, store: Arc<SnapshotStore>) -> Self {
         let saved = Saved {
             group,
             store,

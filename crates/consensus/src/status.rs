@@ -54,6 +54,8 @@ pub struct GroupStatus {
     pub followers: BTreeMap<NodeId, FollowerStatus>,
     /// What broke, if something did. The replica does not come back without a restart.
     pub fatal: Option<String>,
+    /// The members in force are committed; another change may begin.
+    pub(crate) settled: bool,
     /// This replica is the only voter: it is a majority at any time.
     alone: bool,
     quorum_heard: Option<TokioInstant>,
@@ -108,6 +110,7 @@ impl GroupStatus {
             snapshot: metrics.snapshot.index().unwrap_or(0),
             followers: followers(metrics),
             fatal: fatal(metrics),
+            settled,
             alone: members.voter_ids().eq([metrics.id]),
             quorum_heard: metrics.last_quorum_acked.map(|at| *at),
         }

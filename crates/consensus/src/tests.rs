@@ -1,5 +1,15 @@
-//! What several replicas do together, over a network and disks that the tests command.
+//! What several replicas do together, over a network and disks that the tests command, on simulated time.
 
+mod cluster;
+mod conformance;
 mod counter;
+mod disks;
+mod wires;
+
+mod elections;
+mod members;
+mod outcomes;
+mod recovery;
+mod traps;
 
 pub(crate) use counter::Counter;

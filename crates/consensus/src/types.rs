@@ -90,6 +90,12 @@ impl<M: Machine> fmt::Display for Payload<M> {
 /// What applying an entry gave: an outcome for a command, nothing for an entry of Raft's own.
 pub(crate) struct Reply<M: Machine>(pub(crate) Option<M::Outcome>);
 
+impl<M: Machine> fmt::Debug for Reply<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reply").field(&self.0).finish()
+    }
+}
+
 /// Carries an answer back to whoever waits for it; nobody may be waiting any more.
 pub(crate) struct Answer<T>(pub(crate) oneshot::Sender<T>);
 

@@ -76,7 +76,9 @@ pub enum ChangeError {
         entries: u64,
     },
     /// With these voters the group would have no majority at once.
-    #[error("only {heard} of the {wanted} voters asked for answer, and {needed} are needed; nothing could be decided")]
+    #[error(
+        "only {heard} of the {wanted} voters asked for answer, and {needed} are needed; nothing could be decided"
+    )]
     QuorumAtRisk {
         /// How many of them have answered within a lease, this replica included.
         heard: usize,
@@ -140,7 +142,7 @@ impl<M: Machine> Group<M> {
     /// # Errors
     /// See [`ChangeError`].
     pub async fn add_learner(&self, node: NodeId) -> Result<(), ChangeError> {
-        let status = self.leading_status()?;
+        let status = self.settled_status().await?;
         if status.voters.contains(&node) || status.learners.contains(&node) {
             return Ok(());
         }
@@ -153,7 +155,7 @@ impl<M: Machine> Group<M> {
     /// # Errors
     /// [`ChangeError::IsVoter`] for a voter, otherwise see [`ChangeError`].
     pub async fn remove_learner(&self, node: NodeId) -> Result<(), ChangeError> {
-        let status = self.leading_status()?;
+        let status = self.settled_status().await?;
         if status.voters.contains(&node) {
             return Err(ChangeError::IsVoter { node });
         }
@@ -171,7 +173,7 @@ impl<M: Machine> Group<M> {
     /// # Errors
     /// See [`ChangeError`].
     pub async fn set_voters(&self, voters: BTreeSet<NodeId>) -> Result<(), ChangeError> {
-        let status = self.leading_status()?;
+        let status = self.settled_status().await?;
         if status.voters == voters && !status.changing {
             return Ok(());
         }
@@ -215,6 +217,19 @@ impl<M: Machine> Group<M> {
             return Ok(());
         }
         Err(ChangeError::TransferMissed { to, leader })
+    }
+
+    /// The status once the change before is committed, for which it waits a lease: a group that was just founded, or a
+    /// leader that was just elected, is about to commit it.
+    async fn settled_status(&self) -> Result<GroupStatus, ChangeError> {
+        let mut watch = self.watch();
+        let settled = watch.wait_for(|status| status.settled || !status.is_leader());
+        match timeout(self.inner.timings.leader_lease(), settled).await {
+            Ok(Ok(status)) => drop(status),
+            Ok(Err(_)) => return Err(ChangeError::Stopped),
+            Err(_) => return Err(ChangeError::Busy),
+        }
+        self.leading_status()
     }
 
     fn leading_status(&self) -> Result<GroupStatus, ChangeError> {
@@ -315,9 +330,7 @@ fn check_ready(
     Ok(())
 }
 
-fn change_error<M: Machine>(
-    error: RaftError<Types<M>, ClientWriteError<Types<M>>>,
-) -> ChangeError {
+fn change_error<M: Machine>(error: RaftError<Types<M>, ClientWriteError<Types<M>>>) -> ChangeError {
     let error = match error {
         RaftError::APIError(error) => error,
         RaftError::Fatal(_) => return ChangeError::Unknown,
@@ -325,9 +338,11 @@ fn change_error<M: Machine>(
     match error {
         ClientWriteError::ForwardToLeader(forward) => match forward.reason {
             ForwardReason::LeaseExpired => ChangeError::LeaseLapsed,
-            ForwardReason::NotLeader | ForwardReason::LeadershipTransfer => ChangeError::NotLeader {
-                leader: leader(&forward),
-            },
+            ForwardReason::NotLeader | ForwardReason::LeadershipTransfer => {
+                ChangeError::NotLeader {
+                    leader: leader(&forward),
+                }
+            }
         },
         ClientWriteError::LogEntryDiscarded(_) => ChangeError::Unknown,
         ClientWriteError::ChangeMembershipError(error) => membership_error(&error),
@@ -405,7 +420,13 @@ mod tests {
         assert_eq!(silent, Err(ChangeError::Silent { node: three }));
         let behind = check_voters(&status, &all, &nodes([1, 2, 3]));
         let entries = 4_999;
-        assert_eq!(behind, Err(ChangeError::Behind { node: three, entries }));
+        assert_eq!(
+            behind,
+            Err(ChangeError::Behind {
+                node: three,
+                entries
+            })
+        );
         let empty = check_voters(&status, &all, &nodes([1, 2, 4]));
         assert!(matches!(empty, Err(ChangeError::Behind { .. })));
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use openraft::RaftMetrics;
 use openraft::async_runtime::WatchReceiver;
 use openraft::type_config::alias::WatchReceiverOf;
-use openraft::RaftMetrics;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -74,7 +74,9 @@ impl<M: Machine> Follower<M> {
     }
 
     fn publish(&self, status: GroupStatus) {
-        let heard = status.since_quorum().is_none_or(|since| since < self.silent);
+        let heard = status
+            .since_quorum()
+            .is_none_or(|since| since < self.silent);
         let leading = status.is_leader() && heard;
         self.leading
             .send_if_modified(|before| std::mem::replace(before, leading) != leading);

@@ -1,5 +1,6 @@
 //! Getting a command into the log, and knowing that what is read is not old.
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use leasehold_types::{NodeId, limits};
@@ -9,6 +10,7 @@ use openraft::errors::{
 };
 use openraft::raft::ClientWriteResult;
 use tokio::sync::oneshot;
+use tokio::task::unconstrained;
 use tokio::time::sleep;
 
 use super::Group;
@@ -134,8 +136,9 @@ impl<M: Machine> Group<M> {
 
     async fn try_once(&self, payload: Payload<M>) -> Try<M::Outcome> {
         let (answer, answered) = oneshot::channel();
-        let write = self.inner.engine.write(payload);
-        if write.responder(Answer(answer)).await.is_err() {
+        let write = self.inner.engine.write(payload).responder(Answer(answer));
+        // Unconstrained, or a poll late in a busy task would leave the queue for the next one and lose its place.
+        if unconstrained(write.into_future()).await.is_err() {
             return Try::Failed(ProposeError::Stopped);
         }
         tokio::select! {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use leasehold_api::v1;
+use tokio::task::unconstrained;
 
 use super::{Engine, Group};
 use crate::machine::Machine;
@@ -23,8 +24,9 @@ impl<M: Machine> Group<M> {
             Err(error) => return Box::pin(ready(wire::refusal(error))),
         };
         let mut answering: BoxFuture<'static, _> =
-            Box::pin(answer(self.inner.engine.clone(), request));
-        // The first poll puts it in the queue. Whoever polls next leaves a waker that works.
+            Box::pin(unconstrained(answer(self.inner.engine.clone(), request)));
+        // The first poll puts it in the queue, unconstrained so that a busy task's budget cannot get in the way. Whoever
+        // polls next leaves a waker that works.
         match answering
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()))

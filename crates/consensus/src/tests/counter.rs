@@ -4,6 +4,11 @@ use bytes::Bytes;
 
 use crate::machine::{Machine, MachineError};
 
+/// A command that the machine dies of.
+pub(crate) const POISON: u64 = u64::MAX;
+/// A command too large for the log.
+pub(crate) const HUGE: u64 = u64::MAX - 1;
+
 /// Remembers every command with the index it was applied at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Counter {
@@ -16,6 +21,9 @@ impl Machine for Counter {
     type Outcome = usize;
 
     fn encode(command: &u64) -> Bytes {
+        if *command == HUGE {
+            return vec![0; 3 * 1024 * 1024].into();
+        }
         command.to_be_bytes().to_vec().into()
     }
 
@@ -27,12 +35,16 @@ impl Machine for Counter {
     }
 
     fn apply(&mut self, index: u64, command: &u64) -> usize {
+        assert_ne!(*command, POISON, "poison, as the test ordered");
         self.applied.push((index, *command));
         self.applied.len() - 1
     }
 
     fn snapshot(&self) -> Bytes {
-        let numbers = self.applied.iter().flat_map(|(index, command)| [index, command]);
+        let numbers = self
+            .applied
+            .iter()
+            .flat_map(|(index, command)| [index, command]);
         let bytes: Vec<u8> = numbers.flat_map(|number| number.to_be_bytes()).collect();
         bytes.into()
     }

@@ -41,7 +41,9 @@ pub(crate) fn pre_vote_reply<M: Machine>(reply: &VoteResponse<Types<M>>) -> v1::
     answering(raft_reply::Body::PreVote(ballot_reply(reply)))
 }
 
-pub(crate) fn transfer_reply<M: Machine>(reply: &TransferLeaderResponse<Types<M>>) -> v1::RaftReply {
+pub(crate) fn transfer_reply<M: Machine>(
+    reply: &TransferLeaderResponse<Types<M>>,
+) -> v1::RaftReply {
     use raft_transfer_reply::Outcome;
     let outcome = match reply {
         Ok(()) => Outcome::Accepted(v1::RaftBlank {}),
@@ -154,4 +156,3 @@ fn read_ballot_reply<M: Machine>(
 const fn answering(body: raft_reply::Body) -> v1::RaftReply {
     v1::RaftReply { body: Some(body) }
 }
-

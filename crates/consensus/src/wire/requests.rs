@@ -116,4 +116,3 @@ fn read_transfer<M: Machine>(
     let last = transfer.last.as_ref().map(log_id);
     Ok(TransferLeaderRequest::new(from, transfer.to, last))
 }
-

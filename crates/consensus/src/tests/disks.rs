@@ -1,0 +1,80 @@
+//! A log store whose syncs a test can hold back, and whose power it can cut.
+
+use std::io;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard};
+
+use bytes::Bytes;
+use leasehold_storage::{Bounds, Done, LogHealth, LogStore, MemoryLog, Operation, Slot};
+use leasehold_types::GroupId;
+
+/// Shows at once what is submitted, as every store does, and syncs when it is let.
+#[derive(Default)]
+pub(super) struct HeldLog {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    seen: MemoryLog,
+    synced: Vec<Operation>,
+    held_back: Vec<(Operation, Done)>,
+    holding: bool,
+}
+
+impl HeldLog {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// From now on nothing is synced.
+    pub(super) fn hold(&self) {
+        self.state().holding = true;
+    }
+
+    /// What the disk holds after the power failed: what was synced, and nothing else.
+    pub(super) fn after_power_failure(&self) -> Self {
+        let synced = self.state().synced.clone();
+        let log = Self::default();
+        for operation in synced {
+            log.submit(operation, Box::new(|result| result.unwrap()));
+        }
+        log
+    }
+}
+
+impl LogStore for HeldLog {
+    fn submit(&self, operation: Operation, done: Done) {
+        let mut state = self.state();
+        state
+            .seen
+            .submit(operation.clone(), Box::new(|result| result.unwrap()));
+        if state.holding {
+            return state.held_back.push((operation, done));
+        }
+        state.synced.push(operation);
+        drop(state);
+        done(Ok(()));
+    }
+
+    fn entries(
+        &self,
+        group: GroupId,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> io::Result<Vec<(u64, Bytes)>> {
+        self.state().seen.entries(group, range, max_bytes)
+    }
+
+    fn bounds(&self, group: GroupId) -> Bounds {
+        self.state().seen.bounds(group)
+    }
+
+    fn slot(&self, group: GroupId, slot: Slot) -> Option<Bytes> {
+        self.state().seen.slot(group, slot)
+    }
+
+    fn health(&self) -> LogHealth {
+        self.state().seen.health()
+    }
+}
