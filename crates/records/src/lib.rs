@@ -1,1 +1,27 @@
-//! Protobuf encodings of what Leasehold keeps on disk
+//! Protobuf encodings of what Leasehold keeps on disk: commands for the logs, whole states for snapshots.
+//!
+//! The messages stand in `proto/leasehold/store/v1`; here they are turned into the values of `leasehold-core` and
+//! back. Values are checked on the way in, so that whatever comes out of a decoder has the bounds of its types:
+//! damaged bytes end in a [`DecodeError`] that names the message and the field, never in a panic. Equal values have
+//! equal bytes. A field that this version does not know is skipped, so that versions can be rolled one node at a
+//! time; a kind of command that it does not know is an error, since to leave a command out would split replicas.
+//!
+//! Payloads are never copied when read: they are slices of the bytes that were given.
+#![warn(missing_docs)]
+
+mod common;
+mod error;
+mod field;
+pub mod metadata;
+pub mod shard;
+
+pub use error::DecodeError;
+
+/// Messages generated from `proto/leasehold/store/v1`.
+pub mod store {
+    /// The first disk format.
+    #[allow(clippy::all, missing_docs, unreachable_pub)]
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/leasehold.store.v1.rs"));
+    }
+}
