@@ -15,7 +15,7 @@ pub struct Requirement {
 }
 
 /// What a worker offers.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Supply {
     /// The worker's labels.
     pub labels: BTreeMap<Arc<str>, Arc<str>>,

@@ -206,3 +206,12 @@ pub enum AttemptEnd {
     /// The job was cancelled meanwhile.
     Cancelled,
 }
+
+/// A job with everything the shard keeps of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// What scheduling needs.
+    pub header: JobHeader,
+    /// What it does not.
+    pub body: JobBody,
+}

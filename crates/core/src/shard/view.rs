@@ -129,7 +129,7 @@ pub struct JobFilter {
     pub class: Option<FailureClass>,
     /// Only after this job, in the order of ids: the cursor of the last page.
     pub after: Option<JobId>,
-    /// At most so many, and never more than `limits::PAGE_JOBS`.
+    /// At most so many, and never more than `limits::PAGE_JOBS`; 0 for as many as may be.
     pub limit: usize,
 }
 

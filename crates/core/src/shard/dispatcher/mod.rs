@@ -1,5 +1,232 @@
 //! The leader's choices: who gets which job next, and when which lease ends.
+//!
+//! Only a leader has a dispatcher, from the moment its own `LeaderStart` is applied until it leads no more. It reads
+//! the state and proposes commands; it changes nothing itself, and nothing of it is stored. `now` is the shard clock
+//! throughout. The caller
+//!
+//! - calls [`Dispatcher::poll`] after every event (an offer, a batch settled, the gate opening, a verdict changing)
+//!   and at [`Dispatcher::next_deadline`], and proposes what it gives under a stamp that is not before that `now`;
+//! - hands every batch that this leadership proposed to [`Dispatcher::settle`], once, in the order of the log, with
+//!   what came of it, and sends the assignments that come back: a job leaves the leader only after its commit;
+//! - sends the worker's offer again at least once a renewal interval, since credit of a worker that was silent for a
+//!   lease is void.
 
+mod fairness;
+mod in_flight;
+mod leases;
+mod matching;
 mod message;
+mod poll;
+mod renewal;
+mod sessions;
+mod settle;
+
+use std::time::Duration;
+
+use leasehold_types::{FenceToken, JobId, NodeId, SessionId, ShardEpoch, Timestamp};
+
+use self::in_flight::InFlight;
+use self::leases::{Leases, Terms};
+use self::matching::Matching;
+use self::sessions::Sessions;
+use super::command::WorkPhase;
+use super::outcome::{Refusal, Stale};
+use super::state::ShardState;
 
 pub use message::{Assignment, Gate, Offer, Renewal, RenewalAnswer};
+pub use poll::Poll;
+
+/// What a leader holds in memory. Made once for each leadership.
+#[derive(Debug)]
+pub struct Dispatcher {
+    epoch: ShardEpoch,
+    sessions: Sessions,
+    matching: Matching,
+    leases: Leases,
+    in_flight: InFlight,
+    /// The last poll left work behind because the batch was full.
+    has_more: bool,
+    /// When to compare the leases watched with those in the state.
+    reconcile_at: Timestamp,
+}
+
+/// What the leader knows of a lease beyond the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveLease {
+    /// The lease's fence.
+    pub fence: FenceToken,
+    /// The worker's progress counter, as last heard.
+    pub progress: u64,
+    /// What the worker was doing, as last heard.
+    pub phase: WorkPhase,
+}
+
+/// Leases are counted against the state this often, in case a grant was applied whose outcome got lost.
+const RECONCILE_EVERY: Duration = Duration::from_secs(5);
+
+impl Dispatcher {
+    /// Takes over: `state` has applied this leader's own `LeaderStart`. Every lease gets what the state says is left.
+    #[must_use]
+    pub fn new(state: &ShardState, now: Timestamp) -> Self {
+        let mut dispatcher = Self {
+            epoch: state.epoch(),
+            sessions: Sessions::default(),
+            matching: Matching::default(),
+            leases: Leases::default(),
+            in_flight: InFlight::default(),
+            has_more: false,
+            reconcile_at: now + RECONCILE_EVERY,
+        };
+        for job in state.index.leased() {
+            if let Some(lease) = state.lease(*job) {
+                dispatcher.leases.watch(*job, lease, lease.left, now);
+            }
+        }
+        dispatcher
+    }
+
+    /// Notes a worker's free slots. An offer from an older message than the newest seen changes nothing, and one of a
+    /// new session beyond `limits::SESSIONS` is not taken.
+    pub fn offer(&mut self, offer: Offer, now: Timestamp) {
+        if !self.sessions.takes(&offer) {
+            return;
+        }
+        let id = offer.session;
+        let before = self.sessions.get(id).map(|session| session.class);
+        let class = self.matching.join(&offer);
+        self.sessions.put(offer, class, now);
+        if let Some(before) = before {
+            self.matching.leave(before);
+        }
+        if before.is_some_and(|before| before != class)
+            && let Some(session) = self.sessions.get_mut(id)
+        {
+            session.is_queued = false;
+        }
+        self.enqueue(id);
+    }
+
+    /// Drops a worker that is gone: it is granted nothing more. Its leases run out by themselves.
+    pub fn forget(&mut self, session: SessionId) {
+        if let Some(session) = self.sessions.remove(session) {
+            self.matching.leave(session.class);
+        }
+    }
+
+    /// Drops every worker whose connection a gateway held.
+    pub fn forget_gateway(&mut self, gateway: NodeId) {
+        for session in self.sessions.of_gateway(gateway) {
+            self.forget(session);
+        }
+    }
+
+    /// Refuses a worker's write that cannot count any more, before it costs a place in the log. What passes is decided
+    /// by `apply`. A completion that repeats an accepted one passes, so that its answer can be given again.
+    ///
+    /// # Errors
+    /// [`Refusal::StaleFence`] when a newer lease was granted, the lease has ended or is being ended, or the job has.
+    pub fn check_fence(
+        &self,
+        state: &ShardState,
+        job: JobId,
+        fence: FenceToken,
+    ) -> Result<(), Refusal> {
+        match self.why_stale(state, job, fence) {
+            Some(Stale::Done) if state.was_done_under(job, fence) => Ok(()),
+            Some(why) => Err(Refusal::StaleFence {
+                job,
+                given: fence,
+                why,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn why_stale(&self, state: &ShardState, job: JobId, fence: FenceToken) -> Option<Stale> {
+        let is_ending = || {
+            let watch = self.leases.get(job);
+            watch.is_some_and(|watch| watch.fence == fence && watch.ending.is_some())
+        };
+        state
+            .stale(job, fence)
+            .or_else(|| is_ending().then_some(Stale::Expiring))
+    }
+
+    /// How far a leased job's worker has got, newer than the log knows it.
+    #[must_use]
+    pub fn live(&self, job: JobId) -> Option<LiveLease> {
+        self.leases.get(job).map(|watch| LiveLease {
+            fence: watch.fence,
+            progress: watch.progress,
+            phase: watch.phase,
+        })
+    }
+
+    /// The leadership that this dispatcher serves.
+    #[must_use]
+    pub const fn epoch(&self) -> ShardEpoch {
+        self.epoch
+    }
+
+    /// Worker sessions known.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Slots that could be given jobs now, over all sessions.
+    #[must_use]
+    pub fn free_slots(&self) -> u64 {
+        let credits = self.sessions.iter().map(|s| u64::from(s.credit()));
+        credits.sum()
+    }
+
+    /// Leases watched.
+    #[must_use]
+    pub fn leases(&self) -> usize {
+        self.leases.len()
+    }
+
+    /// Ready jobs that nothing is proposed for yet: what this leader advertises to gateways that have slots to lend.
+    #[must_use]
+    pub fn backlog(&self, state: &ShardState) -> u64 {
+        let proposed = u64::try_from(self.in_flight.grants.len()).unwrap_or(u64::MAX);
+        state.index.ready.jobs().saturating_sub(proposed)
+    }
+
+    /// When to poll again if nothing happens before; none when there is nothing to wait for.
+    #[must_use]
+    pub fn next_deadline(&self, state: &ShardState) -> Option<Timestamp> {
+        if self.has_more || self.leases.has_endings() {
+            return Some(state.stamp());
+        }
+        [
+            self.leases.next_deadline(),
+            self.in_flight.next_ripe(),
+            self.sessions.next_check(),
+            self.next_wake(state),
+            self.next_purge(state),
+            self.next_job_deadline(state),
+            self.needs_reconciling(state).then_some(self.reconcile_at),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn enqueue(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(id)
+            && !session.is_queued
+            && session.credit() > 0
+        {
+            session.is_queued = true;
+            self.matching.enqueue(session.class, id);
+        }
+    }
+}
+
+/// The terms of a lease, if the fence is still the job's current one.
+fn terms(state: &ShardState, job: JobId, fence: FenceToken) -> Option<Terms> {
+    let (held, _) = state.held(job, fence).ok()?;
+    state.policy(&held.header.queue).map(Terms::of)
+}

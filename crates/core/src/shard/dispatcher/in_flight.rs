@@ -1,0 +1,93 @@
+//! What this leader has proposed and does not know the outcome of.
+//!
+//! Nothing is proposed twice while its outcome is on its way. A proposal that failed on the way may still be in the
+//! log: it becomes a doubt, and is compared with the state a while later, over and over until the state tells.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use leasehold_types::{FenceToken, JobId, SessionId, Timestamp};
+
+use crate::shard::command::{Batch, Command};
+
+/// A grant that was proposed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PendingGrant {
+    pub(super) session: SessionId,
+    /// The job's newest fence before the grant: a newer one proves that it was applied.
+    pub(super) before: Option<FenceToken>,
+}
+
+/// A proposal whose outcome is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubt {
+    Grant(JobId),
+    /// The end of a lease, by expiry or by handing it back.
+    Ending(JobId, FenceToken),
+    /// The end of a job without a lease.
+    Closing(JobId),
+    Note(JobId, FenceToken),
+}
+
+/// After so long, what is in doubt is compared with the state.
+pub(super) const DOUBT_FOR: Duration = Duration::from_secs(1);
+
+/// Everything that is on its way.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    pub(super) grants: BTreeMap<JobId, PendingGrant>,
+    /// Jobs without a lease whose deadline passed.
+    pub(super) closing: BTreeSet<JobId>,
+    pub(super) is_purging: bool,
+    pub(super) is_ticking: bool,
+    doubts: VecDeque<(Timestamp, Doubt)>,
+}
+
+impl InFlight {
+    /// The outcome of a batch is not known.
+    pub(super) fn doubt(&mut self, batch: &Batch, now: Timestamp) {
+        self.is_ticking = false;
+        let at = now + DOUBT_FOR;
+        for command in &batch.commands {
+            if matches!(command, Command::Purge(_)) {
+                // A second purge does no harm, so nothing need be known of the first.
+                self.is_purging = false;
+            }
+            if let Some(doubt) = doubt_of(command) {
+                self.doubts.push_back((at, doubt));
+            }
+        }
+    }
+
+    /// What is to be compared with the state now.
+    pub(super) fn ripe(&mut self, now: Timestamp) -> Vec<Doubt> {
+        let ripe = self.doubts.iter().take_while(|(at, _)| *at <= now).count();
+        self.doubts.drain(..ripe).map(|(_, doubt)| doubt).collect()
+    }
+
+    /// When something is to be compared with the state.
+    pub(super) fn next_ripe(&self) -> Option<Timestamp> {
+        self.doubts.front().map(|(at, _)| *at)
+    }
+}
+
+fn doubt_of(command: &Command) -> Option<Doubt> {
+    match command {
+        Command::Grant(grant) => Some(Doubt::Grant(grant.job)),
+        Command::Contact(contact) => Some(Doubt::Note(contact.job, contact.fence)),
+        Command::Expire(expire) => Some(match expire.fence {
+            Some(fence) => Doubt::Ending(expire.job, fence),
+            None => Doubt::Closing(expire.job),
+        }),
+        Command::Release(release) => Some(Doubt::Ending(release.job, release.fence)),
+        Command::LeaderStart(_)
+        | Command::Submit(_)
+        | Command::Complete(_)
+        | Command::Fail(_)
+        | Command::Cancel(_)
+        | Command::Redrive(_)
+        | Command::Discard(_)
+        | Command::Purge(_)
+        | Command::PutPolicy(_) => None,
+    }
+}

@@ -1,0 +1,175 @@
+//! What came of a batch: jobs to send to their workers, leases to watch and to let go of.
+
+use leasehold_types::{JobId, SessionId, Timestamp};
+
+use super::Dispatcher;
+use super::message::Assignment;
+use crate::shard::command::{Batch, Command};
+use crate::shard::job::Lease;
+use crate::shard::outcome::{Applied, Change, Granted, Outcome};
+use crate::shard::state::ShardState;
+
+impl Dispatcher {
+    /// Takes note of what came of a batch that this leadership proposed, and gives the jobs to send. `Ok`: the batch
+    /// was applied to `state`, which may have gone on since. `Err`: whether it is or will be in the log is not known;
+    /// what it would have done is compared with the state later, and proposed again where it was not done.
+    ///
+    /// A job whose worker is gone by now is handed back.
+    pub fn settle(
+        &mut self,
+        state: &ShardState,
+        batch: &Batch,
+        result: Result<&Applied, ()>,
+        now: Timestamp,
+    ) -> Vec<Assignment> {
+        let Ok(applied) = result else {
+            self.in_flight.doubt(batch, now);
+            return Vec::new();
+        };
+        self.in_flight.is_ticking = false;
+        self.follow(state, &applied.changes, now);
+        let mut assignments = Vec::new();
+        for (command, outcome) in batch.commands.iter().zip(&applied.outcomes) {
+            let assignment = self.settle_one(state, command, outcome, now);
+            assignments.extend(assignment);
+        }
+        assignments
+    }
+
+    /// Watches the leases that began and lets go of those that ended, whoever's command did it.
+    fn follow(&mut self, state: &ShardState, changes: &[Change], now: Timestamp) {
+        for change in changes {
+            match change {
+                Change::Leased { job, fence } => {
+                    if let Some(lease) = state.lease(*job).filter(|l| l.fence == *fence) {
+                        self.leases.watch(*job, lease, lease.length, now);
+                    }
+                }
+                Change::LeaseEnded { job, fence, .. } => self.leases.unwatch_under(*job, *fence),
+                Change::Finished(_) | Change::Ready(_) => {}
+            }
+        }
+    }
+
+    fn settle_one(
+        &mut self,
+        state: &ShardState,
+        command: &Command,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Option<Assignment> {
+        match command {
+            Command::Grant(grant) => return self.settle_grant(state, grant.job, outcome, now),
+            Command::Expire(expire) => match expire.fence {
+                Some(fence) => self.settle_ending(state, expire.job, fence, outcome, now),
+                None => {
+                    self.in_flight.closing.remove(&expire.job);
+                }
+            },
+            Command::Release(release) => {
+                self.settle_ending(state, release.job, release.fence, outcome, now);
+            }
+            Command::Contact(contact) => {
+                let at = matches!(outcome, Outcome::Contacted).then_some(state.stamp());
+                self.leases.noted(contact.job, contact.fence, at, now);
+            }
+            Command::Purge(_) => self.in_flight.is_purging = false,
+            Command::LeaderStart(_)
+            | Command::Submit(_)
+            | Command::Complete(_)
+            | Command::Fail(_)
+            | Command::Cancel(_)
+            | Command::Redrive(_)
+            | Command::Discard(_)
+            | Command::PutPolicy(_) => {}
+        }
+        None
+    }
+
+    fn settle_grant(
+        &mut self,
+        state: &ShardState,
+        job: JobId,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Option<Assignment> {
+        let pending = self.in_flight.grants.remove(&job)?;
+        self.reactivate(state, job);
+        let Outcome::Granted(granted) = outcome else {
+            self.settle_credit(pending.session, false);
+            return None;
+        };
+        let number = self.settle_credit(pending.session, true);
+        let lease = state.lease(job).filter(|l| l.fence == granted.fence)?;
+        let Some(number) = number else {
+            self.leases.end(job, super::leases::Ending::Return);
+            return None;
+        };
+        self.assignment(state, granted, lease, number, now)
+    }
+
+    /// Gives back or spends what a grant had reserved; gives the grant's number while the session is known.
+    pub(super) fn settle_credit(&mut self, id: SessionId, is_granted: bool) -> Option<u64> {
+        let session = self.sessions.get_mut(id)?;
+        let number = session.resolve(is_granted);
+        self.enqueue(id);
+        Some(number)
+    }
+
+    fn assignment(
+        &self,
+        state: &ShardState,
+        granted: &Granted,
+        lease: &Lease,
+        number: u64,
+        now: Timestamp,
+    ) -> Option<Assignment> {
+        let job = state.jobs.get(granted.job)?;
+        let policy = state.policy(&job.header.queue)?;
+        let session = self.sessions.get(lease.session)?;
+        Some(Assignment {
+            job: granted.job,
+            queue: job.header.queue.clone(),
+            fence: granted.fence,
+            attempt: granted.attempt,
+            session: lease.session,
+            gateway: session.gateway,
+            payload: job.body.payload.clone(),
+            lease: granted.lease,
+            attempt_limit: policy.attempt_limit,
+            remaining: job.header.expires_at.since(now),
+            message: session.message,
+            grant: number,
+        })
+    }
+
+    /// An end of a lease that was refused although the lease is current is taken back: the leader was too early, or
+    /// the job was handed back too often. The lease runs out in its own time.
+    fn settle_ending(
+        &mut self,
+        state: &ShardState,
+        job: JobId,
+        fence: leasehold_types::FenceToken,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) {
+        let is_refused = matches!(outcome, Outcome::Refused(_));
+        if is_refused && state.held(job, fence).is_ok() {
+            self.leases.carry_on(job, fence, now);
+        } else {
+            self.leases.unwatch_under(job, fence);
+        }
+    }
+
+    /// While its grant was under way the job's tenant may have been left without a free job in the lane.
+    pub(super) fn reactivate(&mut self, state: &ShardState, job: JobId) {
+        let (Some(header), Some(lane)) = (state.header(job), state.lane_of(job)) else {
+            return;
+        };
+        let mut ready = state.index.ready.after(&lane, &header.tenant, None);
+        if ready.next().is_some() {
+            drop(ready);
+            self.matching.activate(state, &lane, &header.tenant);
+        }
+    }
+}

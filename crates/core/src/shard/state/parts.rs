@@ -1,0 +1,155 @@
+//! The stored parts of a shard's state, to be encoded and to be put together again.
+//!
+//! Parts are read and given one by one, so that no copy of a large shard is made on the way.
+
+use leasehold_types::{Incarnation, JobId, QueueName, ShardEpoch, Timestamp};
+
+use super::{Owner, PlacedPolicy, Remembered, ShardState};
+use crate::shard::job::Job;
+
+/// The few numbers that are the shard's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ShardHead {
+    /// First field of every fence; rises only on a forced recovery or a restore.
+    pub incarnation: Incarnation,
+    /// The current leadership.
+    pub epoch: ShardEpoch,
+    /// Who leads.
+    pub owner: Option<Owner>,
+    /// The shard clock.
+    pub stamp: Timestamp,
+    /// Leases granted in this epoch: the sequence of the newest fence.
+    pub granted: u64,
+    /// Jobs ever taken in: the sequence of the next one.
+    pub arrivals: u64,
+}
+
+/// Why parts do not make a shard: what was stored is damaged, or was not written by this program.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PartsError {
+    /// A job's queue has no policy.
+    #[error("job {job} is of queue {queue}, which has no policy among the parts")]
+    UnknownQueue {
+        /// The job.
+        job: JobId,
+        /// Its queue.
+        queue: QueueName,
+    },
+    /// A job is given twice, or is both held and remembered.
+    #[error("job {0} is among the parts twice")]
+    Repeated(JobId),
+    /// Two jobs have the same place in the order of arrival, or one comes after the end of it.
+    #[error("job {job} has sequence {sequence}, which is not below {arrivals} arrivals")]
+    Sequence {
+        /// The job.
+        job: JobId,
+        /// Its place.
+        sequence: u64,
+        /// How many jobs ever arrived.
+        arrivals: u64,
+    },
+}
+
+impl ShardState {
+    /// The shard's own numbers.
+    #[must_use]
+    pub const fn head(&self) -> ShardHead {
+        self.head
+    }
+
+    /// The policies, in the order of queue names.
+    pub fn policies(&self) -> impl ExactSizeIterator<Item = (&QueueName, &PlacedPolicy)> {
+        self.queues.placed()
+    }
+
+    /// The jobs, in the order of ids.
+    pub fn jobs(&self) -> impl ExactSizeIterator<Item = &Job> {
+        self.jobs.iter()
+    }
+
+    /// What is remembered of purged jobs, in the order of ids.
+    pub fn remembered(&self) -> impl ExactSizeIterator<Item = &Remembered> {
+        self.keys.remembered()
+    }
+
+    /// Puts a state together again and derives everything that is not stored.
+    ///
+    /// # Errors
+    /// [`PartsError`] when the parts contradict each other.
+    pub fn from_parts(
+        head: ShardHead,
+        policies: impl IntoIterator<Item = (QueueName, PlacedPolicy)>,
+        jobs: impl IntoIterator<Item = Job>,
+        remembered: impl IntoIterator<Item = Remembered>,
+    ) -> Result<Self, PartsError> {
+        let mut state = Self::empty(head);
+        for (queue, placed) in policies {
+            state.queues.put(&queue, placed);
+        }
+        for job in jobs {
+            state.restore(job)?;
+        }
+        for entry in remembered {
+            state.restore_remembered(entry)?;
+        }
+        Ok(state)
+    }
+
+    fn restore(&mut self, mut job: Job) -> Result<(), PartsError> {
+        let (id, sequence) = (job.header.id, job.header.sequence);
+        let arrivals = self.head.arrivals;
+        if self.jobs.get(id).is_some() {
+            return Err(PartsError::Repeated(id));
+        }
+        if sequence >= arrivals {
+            return Err(PartsError::Sequence {
+                job: id,
+                sequence,
+                arrivals,
+            });
+        }
+        if self.queues.policy(&job.header.queue).is_none() {
+            let queue = job.header.queue;
+            return Err(PartsError::UnknownQueue { job: id, queue });
+        }
+        self.share_words(&mut job.header);
+        self.hold(job);
+        Ok(())
+    }
+
+    fn restore_remembered(&mut self, entry: Remembered) -> Result<(), PartsError> {
+        if self.jobs.get(entry.job).is_some() || self.keys.get(entry.job).is_some() {
+            return Err(PartsError::Repeated(entry.job));
+        }
+        self.keys.remember(entry);
+        Ok(())
+    }
+
+    /// This state put together from its own parts.
+    #[cfg(test)]
+    pub(in crate::shard) fn rebuilt(&self) -> Self {
+        let policies = self.policies().map(|(q, p)| (q.clone(), p.clone()));
+        let (jobs, remembered) = (self.jobs().cloned(), self.remembered().cloned());
+        let mut rebuilt = Self::from_parts(self.head, policies, jobs, remembered)
+            .expect("the parts of a state make a state");
+        rebuilt.bounds = self.bounds;
+        rebuilt
+    }
+
+    /// Whether everything derived is what it would be if derived anew.
+    #[cfg(test)]
+    pub(in crate::shard) fn indexes_are_true(&self) -> bool {
+        let rebuilt = self.rebuilt();
+        self.index.agrees_with(&rebuilt.index)
+            && self.queues.agrees_with(&rebuilt.queues)
+            && self.keys.agrees_with(&rebuilt.keys)
+            && *self == rebuilt
+    }
+
+    /// The state with other bounds.
+    #[cfg(test)]
+    pub(in crate::shard) fn with_bounds(mut self, change: impl FnOnce(&mut super::Bounds)) -> Self {
+        change(&mut self.bounds);
+        self
+    }
+}

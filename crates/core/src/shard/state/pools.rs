@@ -1,0 +1,94 @@
+//! Interned requirements: live jobs that ask the same of a worker share one pool.
+//!
+//! Derived from the jobs. A pool counts towards the bound only while a live job is in it; its number is kept for a
+//! while after that, so that a trickle of single jobs does not make matching start over for each of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::requirement::Requirement;
+
+/// One requirement's number, never used again for another one. Local to this replica: nothing replicated may name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(in crate::shard) struct PoolId(u64);
+
+#[derive(Debug, Clone)]
+struct Pool {
+    requirement: Arc<Requirement>,
+    live: u64,
+}
+
+/// All pools of a shard.
+#[derive(Debug, Clone, Default)]
+pub(in crate::shard) struct Pools {
+    ids: BTreeMap<Arc<Requirement>, PoolId>,
+    pools: BTreeMap<PoolId, Pool>,
+    in_use: usize,
+    next: u64,
+}
+
+/// So many pools without live jobs are kept before they are dropped together.
+const UNUSED_KEPT: usize = 1_024;
+
+impl Pools {
+    /// How many have live jobs.
+    pub(in crate::shard) const fn in_use(&self) -> usize {
+        self.in_use
+    }
+
+    /// Whether a live job asks exactly this.
+    pub(in crate::shard) fn is_in_use(&self, requirement: &Requirement) -> bool {
+        let pool = self.ids.get(requirement).and_then(|id| self.pools.get(id));
+        pool.is_some_and(|pool| pool.live > 0)
+    }
+
+    /// What the jobs of a pool ask.
+    pub(in crate::shard) fn requirement(&self, id: PoolId) -> Option<&Arc<Requirement>> {
+        self.pools.get(&id).map(|pool| &pool.requirement)
+    }
+
+    /// The one shared copy of a requirement, made when there is none.
+    pub(in crate::shard) fn intern(&mut self, requirement: Arc<Requirement>) -> Arc<Requirement> {
+        let id = self.id_of(requirement);
+        Arc::clone(&self.pools[&id].requirement)
+    }
+
+    /// Counts one more live job.
+    pub(in crate::shard) fn enter(&mut self, requirement: &Arc<Requirement>) -> PoolId {
+        let id = self.id_of(Arc::clone(requirement));
+        if let Some(pool) = self.pools.get_mut(&id) {
+            self.in_use += usize::from(pool.live == 0);
+            pool.live += 1;
+        }
+        id
+    }
+
+    /// Counts one live job less.
+    pub(in crate::shard) fn leave(&mut self, id: PoolId) {
+        if let Some(pool) = self.pools.get_mut(&id) {
+            pool.live -= 1;
+            self.in_use -= usize::from(pool.live == 0);
+        }
+        if self.pools.len() - self.in_use > UNUSED_KEPT {
+            self.drop_unused();
+        }
+    }
+
+    fn id_of(&mut self, requirement: Arc<Requirement>) -> PoolId {
+        if let Some(id) = self.ids.get(&requirement) {
+            return *id;
+        }
+        let id = PoolId(self.next);
+        self.next += 1;
+        self.ids.insert(Arc::clone(&requirement), id);
+        let live = 0;
+        self.pools.insert(id, Pool { requirement, live });
+        id
+    }
+
+    fn drop_unused(&mut self) {
+        self.pools.retain(|_, pool| pool.live > 0);
+        let pools = &self.pools;
+        self.ids.retain(|_, id| pools.contains_key(id));
+    }
+}
