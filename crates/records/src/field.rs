@@ -181,8 +181,7 @@ pub(crate) fn text_if_any(name: Option<&impl ToString>) -> Option<String> {
     name.map(ToString::to_string)
 }
 
-// The wrapper is what every field of this kind takes.
-#[allow(clippy::unnecessary_wraps)]
+// An option, since that is what protobuf makes of every message within another, here and for fences.
 pub(crate) const fn span(span: Duration) -> Option<v1::Span> {
     Some(v1::Span {
         seconds: span.as_secs(),

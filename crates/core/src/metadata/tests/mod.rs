@@ -118,10 +118,11 @@ impl Cluster {
 
     pub(super) fn add_node(&mut self, name: &str) -> NodeId {
         self.nonce += 1;
-        match self.apply(MetadataCommand::AddNode(join(self.nonce, name, 1))) {
-            MetadataOutcome::NodeAdded(id) => id,
-            other => panic!("{other:?}"),
-        }
+        let outcome = self.apply(MetadataCommand::AddNode(join(self.nonce, name, 1)));
+        let MetadataOutcome::NodeAdded(id) = outcome else {
+            panic!("{outcome:?}");
+        };
+        id
     }
 
     pub(super) fn all(&self) -> BTreeSet<NodeId> {
