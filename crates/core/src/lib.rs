@@ -4,6 +4,7 @@
 //! values, so that replicas agree, a seed repeats a run, and a test needs no runtime.
 #![warn(missing_docs)]
 
+pub mod lending;
 pub mod metadata;
 pub mod policy;
 pub mod requirement;

@@ -1,0 +1,79 @@
+//! How many slots a worker has free, net of the assignments that are still on their way to it.
+
+use leasehold_types::Timestamp;
+
+use super::Arrival;
+
+#[derive(Debug, Clone)]
+pub(super) struct Credit {
+    /// As the worker counted when it had received `received` assignments.
+    free: u32,
+    received: u64,
+    /// Assignments passed on over this connection.
+    sent: u64,
+    closed: bool,
+    message: u64,
+    /// Messages heard, whatever their numbers.
+    spoken: u64,
+    heard_at: Timestamp,
+}
+
+impl Credit {
+    pub(super) const fn new(now: Timestamp) -> Self {
+        Self {
+            free: 0,
+            received: 0,
+            sent: 0,
+            closed: false,
+            message: 0,
+            spoken: 0,
+            heard_at: now,
+        }
+    }
+
+    pub(super) fn heard(&mut self, number: u64, now: Timestamp) {
+        self.message = self.message.max(number);
+        self.spoken += 1;
+        self.heard_at = now;
+    }
+
+    /// A worker that claims more than it was sent is taken to have received all of it.
+    pub(super) fn set(&mut self, free: u32, received: u64) {
+        self.free = free;
+        self.received = received.min(self.sent);
+    }
+
+    pub(super) const fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// What the worker counted as free, less what it had not received when it counted.
+    pub(super) fn lendable(&self) -> u32 {
+        if self.closed {
+            return 0;
+        }
+        let on_their_way = u32::try_from(self.sent - self.received).unwrap_or(u32::MAX);
+        self.free.saturating_sub(on_their_way)
+    }
+
+    /// One assignment goes to the worker, if a slot is free for it.
+    pub(super) fn take(&mut self) -> Arrival {
+        if self.lendable() == 0 {
+            return Arrival::NoSlot;
+        }
+        self.sent += 1;
+        Arrival::Taken
+    }
+
+    pub(super) const fn message(&self) -> u64 {
+        self.message
+    }
+
+    pub(super) const fn spoken(&self) -> u64 {
+        self.spoken
+    }
+
+    pub(super) const fn heard_at(&self) -> Timestamp {
+        self.heard_at
+    }
+}
