@@ -26,7 +26,7 @@ pub struct MemoryDisk {
 #[derive(Default)]
 struct Shared {
     folder: Mutex<Folder>,
-    released: Condvar,
+    changed: Condvar,
 }
 
 type Cell = Arc<Mutex<Content>>;
@@ -41,6 +41,7 @@ struct Folder {
     life: u64,
     capacity: Option<u64>,
     fail_syncs: u32,
+    crash_in_sync: Option<u64>,
     fail_writes: u32,
     hold_syncs: bool,
     held_syncs: u64,
@@ -85,6 +86,20 @@ impl Folder {
         }
     }
 
+    /// Power fails; see [`MemoryDisk::crash_torn`].
+    fn tear(&mut self, seed: u64) {
+        let mut coin = Coin::new(seed);
+        let mut names = self.durable_names.clone();
+        let landed = coin.below(self.unsynced.len() as u64 + 1);
+        for change in self.unsynced.iter().take(landed.try_into().unwrap_or(0)) {
+            perform(&mut names, change);
+        }
+        for cell in names.values() {
+            lock(cell).land_some(&mut coin);
+        }
+        self.restart_with(names);
+    }
+
     /// After a crash the names are those given, and nothing is on its way to the disk any more.
     fn restart_with(&mut self, names: BTreeMap<String, Cell>) {
         self.durable_names.clone_from(&names);
@@ -92,6 +107,7 @@ impl Folder {
         self.unsynced.clear();
         self.life += 1;
         self.fail_syncs = 0;
+        self.crash_in_sync = None;
         self.fail_writes = 0;
         self.hold_syncs = false;
     }
@@ -136,24 +152,19 @@ impl MemoryDisk {
             lock(cell).forget_unsynced();
         }
         folder.restart_with(names);
-        self.shared.released.notify_all();
+        self.shared.changed.notify_all();
     }
 
     /// Power fails, and some of what was not synced lands all the same: the first few changes of names, and of the
     /// bytes any sector or none, as `seed` decides.
     pub fn crash_torn(&self, seed: u64) {
-        let mut coin = Coin::new(seed);
-        let mut folder = self.folder();
-        let mut names = folder.durable_names.clone();
-        let landed = coin.below(folder.unsynced.len() as u64 + 1);
-        for change in folder.unsynced.iter().take(landed.try_into().unwrap_or(0)) {
-            perform(&mut names, change);
-        }
-        for cell in names.values() {
-            lock(cell).land_some(&mut coin);
-        }
-        folder.restart_with(names);
-        self.shared.released.notify_all();
+        self.folder().tear(seed);
+        self.shared.changed.notify_all();
+    }
+
+    /// As [`MemoryDisk::crash_torn`], in the middle of the next sync of a file.
+    pub fn crash_in_next_sync(&self, seed: u64) {
+        self.folder().crash_in_sync = Some(seed);
     }
 
     /// The next `count` syncs, of files or of the folder, fail.
@@ -175,13 +186,17 @@ impl MemoryDisk {
     /// Lets held syncs go on.
     pub fn release_syncs(&self) {
         self.folder().hold_syncs = false;
-        self.shared.released.notify_all();
+        self.shared.changed.notify_all();
     }
 
-    /// How many syncs were held so far: lets a test see that one has come in.
-    #[must_use]
-    pub fn held_syncs(&self) -> u64 {
-        self.folder().held_syncs
+    /// Blocks until this many syncs have been held, counted from the start.
+    ///
+    /// # Panics
+    /// When another user of this disk panicked.
+    pub fn await_held_syncs(&self, count: u64) {
+        let is_before = |folder: &mut Folder| folder.held_syncs < count;
+        let folder = self.shared.changed.wait_while(self.folder(), is_before);
+        drop(folder.expect("no holder of this lock panics"));
     }
 
     /// From now on the files together may not grow past this many bytes; `None` lifts the bound.
@@ -329,11 +344,16 @@ impl DiskFile for MemoryFile {
         let mut folder = self.folder()?;
         if folder.hold_syncs {
             folder.held_syncs += 1;
-            let released = &self.disk.shared.released;
-            folder = released
+            let changed = &self.disk.shared.changed;
+            changed.notify_all();
+            folder = changed
                 .wait_while(folder, |folder| folder.hold_syncs)
                 .expect("no holder of this lock panics");
             folder.check_alive(self.life)?;
+        }
+        if let Some(seed) = folder.crash_in_sync.take() {
+            folder.tear(seed);
+            return Err(io::Error::other("the simulated power failed"));
         }
         if let Err(error) = take(&mut folder.fail_syncs) {
             lock(&self.cell).lose_unsynced();

@@ -130,7 +130,7 @@ impl Chores {
     pub(crate) fn take_next(&mut self, number: u64) -> Made {
         let next = match std::mem::replace(&mut self.next, Next::NotAsked) {
             Next::Asked => self.await_helper(),
-            known => known,
+            known @ (Next::NotAsked | Next::Ready(_) | Next::Failed) => known,
         };
         match next {
             Next::Ready(file) => Ok(file),

@@ -14,7 +14,6 @@ impl LogWriter {
         self.chores.start_helper()?;
         loop {
             while self.step()? {}
-            self.seal()?;
             if !self.shared.wait() {
                 return self.finish();
             }

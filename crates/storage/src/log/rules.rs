@@ -85,11 +85,10 @@ fn check_has_next(group: GroupId, given: u64) -> Result<(), Refusal> {
 }
 
 fn check_consecutive(group: GroupId, entries: &[(u64, Bytes)]) -> Result<(), Refusal> {
-    let Some((first, _)) = entries.first() else {
-        return Ok(());
-    };
-    for (given, expected) in entries.iter().map(|(index, _)| *index).zip(*first..) {
+    let first = entries.first().map_or(0, |(first, _)| *first);
+    for (at, &(given, _)) in entries.iter().enumerate() {
         check_has_next(group, given)?;
+        let expected = first.saturating_add(at as u64);
         if given != expected {
             return Err(Refusal::NotConsecutive {
                 group,

@@ -1,13 +1,21 @@
 //! Reading one segment's frames back, from its bytes in memory.
 
 use super::format::{
-    FRAME_ALIGN, FRAME_HEAD, FrameHead, Key, Place, decode_frame_head, decode_record,
+    FRAME_ALIGN, FRAME_HEAD, FrameHead, Key, Place, RECORD_HEAD, decode_frame_head, decode_record,
 };
 
 /// A frame that is whole.
 pub(crate) struct Frame<'a> {
     pub(crate) head: FrameHead,
-    pub(crate) records: Vec<(Key, &'a [u8], Place)>,
+    pub(crate) records: Vec<Seen<'a>>,
+}
+
+/// A record as it lies in its segment.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    pub(crate) key: Key,
+    pub(crate) content: &'a [u8],
+    pub(crate) place: Place,
 }
 
 /// Why there is no further frame.
@@ -53,18 +61,18 @@ impl<'a> Segment<'a> {
         Ok(Frame { head, records })
     }
 
-    fn records(
-        &self,
-        mut body: &'a [u8],
-        mut offset: u64,
-    ) -> Result<Vec<(Key, &'a [u8], Place)>, Stop> {
+    fn records(&self, mut body: &'a [u8], mut offset: u64) -> Result<Vec<Seen<'a>>, Stop> {
         let mut records = Vec::new();
         while !body.is_empty() {
             let stop = |reason| Stop { offset, reason };
             let (key, content) = decode_record(body, self.number, offset).map_err(stop)?;
             let place = place(self.number, offset, content.len()).map_err(stop)?;
-            records.push((key, content, place));
-            let size = super::format::RECORD_HEAD + content.len();
+            records.push(Seen {
+                key,
+                content,
+                place,
+            });
+            let size = RECORD_HEAD + content.len();
             body = &body[size..];
             offset += size as u64;
         }

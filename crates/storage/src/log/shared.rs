@@ -49,6 +49,13 @@ impl Queued {
     }
 }
 
+/// An entry as it was found, with hold of its file, so that a segment purged meanwhile can still be read.
+struct Located {
+    index: u64,
+    found: Found,
+    file: Option<Arc<dyn DiskFile>>,
+}
+
 #[derive(Clone)]
 struct Failure {
     kind: io::ErrorKind,
@@ -212,38 +219,30 @@ impl Shared {
         range: Range<u64>,
         max_bytes: usize,
     ) -> io::Result<Vec<(u64, Bytes)>> {
-        let found = self.find(group, range, max_bytes);
-        let read = |(index, (found, file)): (u64, (Found, Option<Arc<dyn DiskFile>>))| {
-            let content = match (found, file) {
+        let located = self.locate(group, range, max_bytes);
+        let read = |located: Located| {
+            let index = located.index;
+            let content = match (located.found, located.file) {
                 (Found::InMemory(content), _) => content,
                 (Found::At(place), Some(file)) => read_entry(file.as_ref(), place, group, index)?,
                 (Found::At(place), None) => return Err(no_segment(place)),
             };
             Ok((index, content))
         };
-        found.into_iter().map(read).collect()
+        located.into_iter().map(read).collect()
     }
 
-    /// Finds entries and takes hold of their files, so that a segment that is purged meanwhile can still be read.
-    fn find(
-        &self,
-        group: GroupId,
-        range: Range<u64>,
-        max_bytes: usize,
-    ) -> Vec<(u64, (Found, Option<Arc<dyn DiskFile>>))> {
+    fn locate(&self, group: GroupId, range: Range<u64>, max_bytes: usize) -> Vec<Located> {
         let state = self.state();
-        let found = state.index.find(group, range, max_bytes);
-        let with_file = |found: Found| {
+        let found = state.index.find(group, range, max_bytes).into_iter();
+        let locate = |(index, found): (u64, Found)| {
             let file = match &found {
                 Found::InMemory(_) => None,
                 Found::At(place) => state.files.get(&place.segment).cloned(),
             };
-            (found, file)
+            Located { index, found, file }
         };
-        let pairs = found.into_iter();
-        pairs
-            .map(|(index, found)| (index, with_file(found)))
-            .collect()
+        found.map(locate).collect()
     }
 
     /// Reads an entry from where it is known to be.

@@ -116,6 +116,7 @@ impl LogWriter {
     /// The first error of the disk ends the log; every later call gets an error too.
     pub fn step(&mut self) -> io::Result<bool> {
         let Some(written) = self.write_next()? else {
+            self.seal()?;
             return Ok(false);
         };
         self.sync(written)?;

@@ -11,9 +11,10 @@ use leasehold_types::GroupId;
 
 use crate::log::Slot;
 use crate::log::error::OpenLogError;
-use crate::log::format::{Key, Kind, Place};
+use crate::log::format::{Kind, Place};
 use crate::log::index::GroupIndex;
 use crate::log::ledger::Ledger;
+use crate::log::scan::Seen;
 
 /// The state so far.
 #[derive(Default)]
@@ -31,13 +32,11 @@ struct Group {
 
 impl Replay {
     /// Plays the records of one frame.
-    pub(crate) fn frame(&mut self, records: &[(Key, &[u8], Place)]) {
-        for &(key, content, place) in records {
-            self.ledger.stored(key, place);
-            self.groups
-                .entry(key.group)
-                .or_default()
-                .record(key, content, place);
+    pub(crate) fn frame(&mut self, records: &[Seen<'_>]) {
+        for seen in records {
+            self.ledger.stored(seen.key, seen.place);
+            let group = self.groups.entry(seen.key.group).or_default();
+            group.record(seen);
         }
     }
 
@@ -52,8 +51,9 @@ impl Replay {
 }
 
 impl Group {
-    fn record(&mut self, key: Key, content: &[u8], place: Place) {
-        let content = || Bytes::copy_from_slice(content);
+    fn record(&mut self, seen: &Seen<'_>) {
+        let Seen { key, place, .. } = *seen;
+        let content = || Bytes::copy_from_slice(seen.content);
         match key.kind {
             Kind::Entry => drop(self.entries.insert(key.index, place)),
             Kind::Truncate => drop(self.entries.split_off(&key.index)),
