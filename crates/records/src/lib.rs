@@ -6,7 +6,7 @@
 //! equal bytes. A field that this version does not know is skipped, so that versions can be rolled one node at a
 //! time; a kind of command that it does not know is an error, since to leave a command out would split replicas.
 //!
-//! Payloads are never copied when read: they are slices of the bytes that were given.
+//! Payloads are not copied when a batch is read: they are slices of the bytes that were given, and keep those in memory.
 #![warn(missing_docs)]
 
 mod common;

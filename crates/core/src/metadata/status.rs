@@ -134,14 +134,14 @@ pub fn pending(
 /// None with three voters or more, which outlive any one region.
 #[must_use]
 pub fn metadata_risk(state: &MetadataState, voters: &BTreeSet<NodeId>) -> Option<String> {
-    let (only, regions) = (voters.first()?, state.regions().len());
+    let only = voters.first()?;
     if voters.len() >= SHARD_VOTERS {
         return None;
     }
     let region = &state.node(*only)?.region;
     Some(format!(
-        "metadata has one voter, {only} in {region}, on {regions} of at least {SHARD_VOTERS} regions: \
-         if it is lost, jobs go on, but changes stop until an operator decides"
+        "metadata has one voter, {only} in {region}: if it is lost, jobs go on, but changes stop \
+         until an operator decides"
     ))
 }
 

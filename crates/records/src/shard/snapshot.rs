@@ -38,7 +38,8 @@ pub fn encode_state(state: &ShardState) -> Bytes {
     out.freeze()
 }
 
-/// Reads back what [`encode_state`] gave. Payloads are slices of `bytes`.
+/// Reads back what [`encode_state`] gave. Every job gets bytes of its own: as slices of `bytes`, the payloads of a few
+/// old jobs would keep a whole snapshot in memory for months.
 ///
 /// # Errors
 /// [`DecodeError`] when the bytes are damaged, a newer version's, or break a rule that every state keeps.
@@ -119,7 +120,10 @@ impl Section {
     fn next<M: Message + Default>(&mut self) -> Option<Result<M, DecodeError>> {
         let at = self.at;
         let is_over = self.bytes.is_empty() || self.error.is_some();
-        (!is_over).then(|| at.message(cut(at, &mut self.bytes)?))
+        (!is_over).then(|| {
+            let message = cut(at, &mut self.bytes)?;
+            at.message(Bytes::copy_from_slice(&message))
+        })
     }
 
     fn finish(self) -> Result<(), DecodeError> {

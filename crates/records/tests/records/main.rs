@@ -5,5 +5,6 @@ mod batches;
 mod damage;
 mod formats;
 mod metadata;
+mod replicas;
 mod snapshots;
 mod values;
