@@ -9,11 +9,13 @@ use std::time::Duration;
 use leasehold_types::{FenceToken, JobId, SessionId, Timestamp};
 
 use crate::shard::command::{Batch, Command};
+use crate::shard::state::Lane;
 
 /// A grant that was proposed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct PendingGrant {
     pub(super) session: SessionId,
+    pub(super) lane: Lane,
     /// The job's newest fence before the grant: a newer one proves that it was applied.
     pub(super) before: Option<FenceToken>,
 }
@@ -35,7 +37,9 @@ pub(super) const DOUBT_FOR: Duration = Duration::from_secs(1);
 /// Everything that is on its way.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    pub(super) grants: BTreeMap<JobId, PendingGrant>,
+    grants: BTreeMap<JobId, PendingGrant>,
+    /// How many of the grants are from each lane.
+    by_lane: BTreeMap<Lane, u64>,
     /// Jobs without a lease whose deadline passed.
     pub(super) closing: BTreeSet<JobId>,
     pub(super) is_purging: bool,
@@ -44,6 +48,34 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
+    /// A grant is proposed.
+    pub(super) fn add_grant(&mut self, job: JobId, grant: PendingGrant) {
+        *self.by_lane.entry(grant.lane.clone()).or_default() += 1;
+        self.grants.insert(job, grant);
+    }
+
+    /// A grant's outcome is known, or no longer waited for.
+    pub(super) fn take_grant(&mut self, job: JobId) -> Option<PendingGrant> {
+        let grant = self.grants.remove(&job)?;
+        if let Some(count) = self.by_lane.get_mut(&grant.lane) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_lane.remove(&grant.lane);
+            }
+        }
+        Some(grant)
+    }
+
+    /// Whether a grant of the job is proposed.
+    pub(super) fn is_granting(&self, job: JobId) -> bool {
+        self.grants.contains_key(&job)
+    }
+
+    /// How many grants from a lane are proposed.
+    pub(super) fn grants_from(&self, lane: &Lane) -> u64 {
+        self.by_lane.get(lane).copied().unwrap_or_default()
+    }
+
     /// The outcome of a batch is not known.
     pub(super) fn doubt(&mut self, batch: &Batch, now: Timestamp) {
         self.is_ticking = false;

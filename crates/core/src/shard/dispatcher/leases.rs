@@ -178,11 +178,31 @@ impl Leases {
         self.watches.get(&job)
     }
 
+    pub(super) fn is_ending(&self, job: JobId) -> bool {
+        self.get(job).is_some_and(|watch| watch.ending.is_some())
+    }
+
+    /// How many leases workers of each region hold.
+    pub(super) fn by_region(&self) -> BTreeMap<RegionName, u64> {
+        let mut counts = BTreeMap::new();
+        for watch in self.watches.values() {
+            *counts.entry(watch.region.clone()).or_default() += 1;
+        }
+        counts
+    }
+
     /// The lease under this fence, if it is watched.
     pub(super) fn under(&mut self, job: JobId, fence: FenceToken) -> Option<&mut Watch> {
         self.watches
             .get_mut(&job)
             .filter(|watch| watch.fence == fence)
+    }
+
+    /// Watches a lease that has its whole length before it, unless it is watched already.
+    pub(super) fn watch_new(&mut self, job: JobId, lease: &Lease, now: Timestamp) {
+        if self.under(job, lease.fence).is_none() {
+            self.watch(job, lease, lease.length, now);
+        }
     }
 
     /// Watches a lease that has so much left.
@@ -340,7 +360,11 @@ impl Leases {
             return;
         }
         // One that may not be cut short is looked at again after a while: its queue's policy may change.
-        let again = if at > now { at } else { now + watch.length };
+        let again = if at > now {
+            at
+        } else {
+            now + watch.length.max(NOTE_EVERY)
+        };
         self.set_quiet(job, again);
     }
 
@@ -366,11 +390,20 @@ impl Leases {
         }
     }
 
-    /// An ending was refused although the lease is current: it goes on until it runs out.
-    pub(super) fn carry_on(&mut self, job: JobId, fence: FenceToken, now: Timestamp) {
+    /// This leader's ending was refused although the lease is current: it goes on until it runs out.
+    pub(super) fn carry_on(
+        &mut self,
+        job: JobId,
+        fence: FenceToken,
+        is_refused: impl Fn(Ending) -> bool,
+        now: Timestamp,
+    ) {
         let Some(watch) = self.under(job, fence) else {
             return;
         };
+        if !watch.ending.is_some_and(is_refused) {
+            return;
+        }
         watch.ending = None;
         let (deadline, length, quiet) = (watch.deadline, watch.length, watch.quiet_at());
         self.endings.remove(&job);

@@ -174,6 +174,13 @@ impl Matching {
 
 /// Lanes and tenants.
 impl Matching {
+    /// The lanes with ready jobs that workers of a class may take from.
+    pub(super) fn lanes_with_work(&self, id: ClassId) -> impl Iterator<Item = &Lane> {
+        let class = self.classes.get(&id).into_iter();
+        // Goes through the smaller set: the standard library's `intersection` does.
+        class.flat_map(|class| class.lanes.intersection(&self.active))
+    }
+
     /// Reads what became ready since the last time.
     pub(super) fn catch_up(&mut self, state: &ShardState) {
         let ready = &state.index.ready;
@@ -254,7 +261,7 @@ impl Matching {
         cursors: &mut Cursors,
         is_free: &dyn Fn(JobId) -> bool,
     ) -> Option<JobId> {
-        let mut lanes = self.lanes_with_work(id);
+        let mut lanes: Vec<Lane> = self.lanes_with_work(id).cloned().collect();
         loop {
             let tenant = self.next_tenant(&lanes)?;
             let mut best: Option<(Place, JobId, &Lane)> = None;
@@ -273,14 +280,6 @@ impl Matching {
             }
             lanes.retain(|lane| self.active.contains(lane));
         }
-    }
-
-    fn lanes_with_work(&self, id: ClassId) -> Vec<Lane> {
-        let Some(class) = self.classes.get(&id) else {
-            return Vec::new();
-        };
-        // Goes through the smaller set: the standard library's `intersection` does.
-        class.lanes.intersection(&self.active).cloned().collect()
     }
 
     fn next_tenant(&self, lanes: &[Lane]) -> Option<TenantName> {

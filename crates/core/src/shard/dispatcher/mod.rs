@@ -21,14 +21,15 @@ mod renewal;
 mod sessions;
 mod settle;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use leasehold_types::{FenceToken, JobId, NodeId, SessionId, ShardEpoch, Timestamp};
+use leasehold_types::{FenceToken, JobId, NodeId, RegionName, SessionId, ShardEpoch, Timestamp};
 
 use self::in_flight::InFlight;
 use self::leases::{Leases, Terms};
 use self::matching::Matching;
-use self::sessions::Sessions;
+use self::sessions::{Session, Sessions};
 use super::command::WorkPhase;
 use super::outcome::{Refusal, Stale};
 use super::state::ShardState;
@@ -143,13 +144,8 @@ impl Dispatcher {
     }
 
     fn why_stale(&self, state: &ShardState, job: JobId, fence: FenceToken) -> Option<Stale> {
-        let is_ending = || {
-            let watch = self.leases.get(job);
-            watch.is_some_and(|watch| watch.fence == fence && watch.ending.is_some())
-        };
-        state
-            .stale(job, fence)
-            .or_else(|| is_ending().then_some(Stale::Expiring))
+        let is_ending = || self.leases.is_ending(job).then_some(Stale::Expiring);
+        state.stale(job, fence).or_else(is_ending)
     }
 
     /// How far a leased job's worker has got, newer than the log knows it.
@@ -187,11 +183,30 @@ impl Dispatcher {
         self.leases.len()
     }
 
-    /// Ready jobs that nothing is proposed for yet: what this leader advertises to gateways that have slots to lend.
+    /// Leases watched, by the region of their workers.
     #[must_use]
-    pub fn backlog(&self, state: &ShardState) -> u64 {
-        let proposed = u64::try_from(self.in_flight.grants.len()).unwrap_or(u64::MAX);
-        state.index.ready.jobs().saturating_sub(proposed)
+    pub fn leases_by_region(&self) -> BTreeMap<RegionName, u64> {
+        self.leases.by_region()
+    }
+
+    /// Grants of this leadership to a session, those proposed and not yet committed included; 0 for one not known.
+    #[must_use]
+    pub fn granted(&self, session: SessionId) -> u64 {
+        self.sessions.get(session).map_or(0, Session::granted)
+    }
+
+    /// Ready jobs that this session could take and that nothing is proposed for: what this leader advertises to the
+    /// gateway that has the session's slots to lend. Jobs that became ready since the last poll are not among them.
+    #[must_use]
+    pub fn backlog(&self, state: &ShardState, session: SessionId) -> u64 {
+        let class = self.sessions.get(session).map(|session| session.class);
+        let lanes = class.into_iter();
+        let lanes = lanes.flat_map(|class| self.matching.lanes_with_work(class));
+        let free = |lane| {
+            let jobs = state.index.ready.jobs_in(lane);
+            jobs.saturating_sub(self.in_flight.grants_from(lane))
+        };
+        lanes.map(free).sum()
     }
 
     /// When to poll again if nothing happens before; none when there is nothing to wait for.

@@ -1,5 +1,7 @@
 //! What to propose next: leases and jobs that ran out first, since that is what others wait for, then grants.
 
+use std::time::Duration;
+
 use leasehold_types::{JobId, RegionName, SessionId, Timestamp, limits};
 
 use super::in_flight::{Doubt, PendingGrant};
@@ -7,7 +9,7 @@ use super::leases::Ending;
 use super::matching::{ClassId, Cursors};
 use super::{Dispatcher, Gate, RECONCILE_EVERY, terms};
 use crate::shard::command::{Command, Expire, ExpireReason, Grant, Purge, Release};
-use crate::shard::job::{AttemptRecord, JobHeader};
+use crate::shard::job::AttemptRecord;
 use crate::shard::state::ShardState;
 
 /// What a leader should propose now.
@@ -47,8 +49,8 @@ impl Dispatcher {
         self.resolve_doubts(state, now);
         self.reconcile(state, now);
         self.forget_silent(now);
-        self.propose_endings(state, is_unreachable, now, &mut poll);
         self.propose_deadlines(state, now, &mut poll);
+        self.propose_endings(state, is_unreachable, now, &mut poll);
         let notes = self.leases.take_notes(poll.room(), now);
         poll.commands
             .extend(notes.into_iter().map(Command::Contact));
@@ -72,7 +74,6 @@ impl Dispatcher {
         let terms_of = |job, fence| terms(state, job, fence);
         self.leases.end_overdue(&terms_of, now);
         self.leases.end_cut_off(is_unreachable, &terms_of, now);
-        self.end_jobs_out_of_time(state, now);
         for (job, fence, ending) in self.leases.take_endings(poll.room()) {
             poll.commands.push(match ending {
                 Ending::Expire(reason) => Command::Expire(Expire {
@@ -89,39 +90,39 @@ impl Dispatcher {
         }
     }
 
-    /// Leased jobs whose own deadline passed.
-    fn end_jobs_out_of_time(&mut self, state: &ShardState, now: Timestamp) {
-        for (_, job) in out_of_time(state, now) {
-            if state.lease(job).is_some() {
-                self.leases.end(job, Ending::Expire(ExpireReason::Deadline));
+    /// Ends jobs whose own deadline passed, whether anybody has them or not.
+    fn propose_deadlines(&mut self, state: &ShardState, now: Timestamp, poll: &mut Poll) {
+        let overdue = state.index.deadlines().iter();
+        let overdue = overdue.take_while(|(at, _)| *at <= now);
+        let overdue = overdue.map(|(_, job)| *job);
+        let new: Vec<JobId> = overdue
+            .filter(|job| !self.is_being_ended(*job))
+            .take(poll.room())
+            .collect();
+        for job in new {
+            if let Some(lease) = state.lease(job) {
+                self.leases.watch_new(job, lease, now);
+                let passed = Ending::Expire(ExpireReason::Deadline);
+                self.leases.end(job, passed);
+                continue;
             }
+            self.in_flight.closing.insert(job);
+            poll.commands.push(Command::Expire(Expire {
+                job,
+                fence: None,
+                reason: ExpireReason::Deadline,
+            }));
         }
     }
 
-    /// Jobs that nobody has and whose deadline passed.
-    fn propose_deadlines(&mut self, state: &ShardState, now: Timestamp, poll: &mut Poll) {
-        for (_, job) in out_of_time(state, now) {
-            if poll.room() == 0 {
-                return;
-            }
-            if state.lease(job).is_none() && self.in_flight.closing.insert(job) {
-                poll.commands.push(Command::Expire(Expire {
-                    job,
-                    fence: None,
-                    reason: ExpireReason::Deadline,
-                }));
-            }
-        }
+    fn is_being_ended(&self, job: JobId) -> bool {
+        self.leases.is_ending(job) || self.in_flight.closing.contains(&job)
     }
 
     /// When a job's deadline passes that nothing is proposed about yet.
     pub(super) fn next_job_deadline(&self, state: &ShardState) -> Option<Timestamp> {
-        let is_proposed = |job: JobId| {
-            let is_ending = (self.leases.get(job)).is_some_and(|watch| watch.ending.is_some());
-            is_ending || self.in_flight.closing.contains(&job)
-        };
         let mut deadlines = state.index.deadlines().iter();
-        let next = deadlines.find(|(_, job)| !is_proposed(*job));
+        let next = deadlines.find(|(_, job)| !self.is_being_ended(*job));
         next.map(|(at, _)| *at)
     }
 
@@ -195,7 +196,7 @@ impl Dispatcher {
             ..
         } = self;
         let is_free = |job: JobId| {
-            let is_proposed = in_flight.grants.contains_key(&job);
+            let is_proposed = in_flight.is_granting(job);
             let header = state.header(job);
             !is_proposed && header.is_some_and(|header| header.expires_at > now)
         };
@@ -204,8 +205,12 @@ impl Dispatcher {
             return None;
         };
         let session = self.prefer_another(state, class, session, job, now);
-        let header = state.header(job)?;
-        self.grant(session, header)
+        let pending = PendingGrant {
+            session,
+            lane: state.lane_of(job)?,
+            before: state.header(job)?.last_fence,
+        };
+        self.grant(job, pending)
     }
 
     /// The next session of the class that has credit and was heard within a lease. Others leave the queue: their next
@@ -263,19 +268,17 @@ impl Dispatcher {
         }
     }
 
-    fn grant(&mut self, id: SessionId, header: &JobHeader) -> Option<Grant> {
+    fn grant(&mut self, job: JobId, pending: PendingGrant) -> Option<Grant> {
+        let id = pending.session;
         let session = self.sessions.get_mut(id)?;
         session.reserve();
         session.is_queued = false;
         let (worker, region) = (session.worker.clone(), session.region.clone());
         self.enqueue(id);
-        let before = header.last_fence;
+        self.in_flight.add_grant(job, pending);
         let session = id;
-        self.in_flight
-            .grants
-            .insert(header.id, PendingGrant { session, before });
         Some(Grant {
-            job: header.id,
+            job,
             session,
             worker,
             region,
@@ -303,7 +306,7 @@ impl Dispatcher {
 
     /// A grant in doubt that was applied is handed back at once: its worker never heard of it.
     fn resolve_grant(&mut self, state: &ShardState, job: JobId, now: Timestamp) {
-        let Some(pending) = self.in_flight.grants.remove(&job) else {
+        let Some(pending) = self.in_flight.take_grant(job) else {
             return;
         };
         self.settle_credit(pending.session, false);
@@ -312,9 +315,7 @@ impl Dispatcher {
             return;
         };
         if Some(lease.fence) != pending.before && lease.session == pending.session {
-            if self.leases.under(job, lease.fence).is_none() {
-                self.leases.watch(job, lease, lease.length, now);
-            }
+            self.leases.watch_new(job, lease, now);
             self.leases.end(job, Ending::Return);
         }
     }
@@ -333,10 +334,8 @@ impl Dispatcher {
             return;
         }
         for job in state.index.leased() {
-            if let Some(lease) = state.lease(*job)
-                && self.leases.under(*job, lease.fence).is_none()
-            {
-                self.leases.watch(*job, lease, lease.length, now);
+            if let Some(lease) = state.lease(*job) {
+                self.leases.watch_new(*job, lease, now);
             }
         }
         self.leases
@@ -344,20 +343,8 @@ impl Dispatcher {
     }
 }
 
-fn out_of_time(
-    state: &ShardState,
-    now: Timestamp,
-) -> impl Iterator<Item = (Timestamp, JobId)> + use<'_> {
-    let deadlines = state.index.deadlines().iter().copied();
-    deadlines.take_while(move |(at, _)| *at <= now)
-}
-
 /// The shortest lease among the queues of a class: credit of a worker that was silent for so long is void.
-fn shortest_lease(
-    dispatcher: &Dispatcher,
-    state: &ShardState,
-    class: ClassId,
-) -> std::time::Duration {
+fn shortest_lease(dispatcher: &Dispatcher, state: &ShardState, class: ClassId) -> Duration {
     let kind = dispatcher.matching.kind(class);
     let queues = kind.into_iter().flat_map(|kind| &kind.queues);
     let leases = queues.filter_map(|queue| state.policy(queue).map(|policy| policy.lease));

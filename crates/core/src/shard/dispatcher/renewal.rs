@@ -45,9 +45,7 @@ impl Dispatcher {
         let (Some(lease), Some(terms)) = (state.lease(job), terms(state, job, fence)) else {
             return stop(Stale::Unknown);
         };
-        if self.leases.under(job, fence).is_none() {
-            self.leases.watch(job, lease, lease.length, now);
-        }
+        self.leases.watch_new(job, lease, now);
         let is_inherited = fence.epoch() != self.epoch;
         self.leases.hear(renewal, is_inherited, terms, now);
         if !gate.is_open() {

@@ -41,6 +41,11 @@ impl Session {
         u32::try_from(free).unwrap_or(u32::MAX)
     }
 
+    /// Grants of this leadership to this session, those proposed included.
+    pub(super) fn granted(&self) -> u64 {
+        self.made + u64::from(self.pending)
+    }
+
     /// A slot is about to be given a job.
     pub(super) fn reserve(&mut self) {
         self.pending = self.pending.saturating_add(1);

@@ -1,8 +1,9 @@
 //! What came of a batch: jobs to send to their workers, leases to watch and to let go of.
 
-use leasehold_types::{JobId, SessionId, Timestamp};
+use leasehold_types::{FenceToken, JobId, SessionId, Timestamp};
 
 use super::Dispatcher;
+use super::leases::Ending;
 use super::message::Assignment;
 use crate::shard::command::{Batch, Command};
 use crate::shard::job::Lease;
@@ -42,7 +43,7 @@ impl Dispatcher {
             match change {
                 Change::Leased { job, fence } => {
                     if let Some(lease) = state.lease(*job).filter(|l| l.fence == *fence) {
-                        self.leases.watch(*job, lease, lease.length, now);
+                        self.leases.watch_new(*job, lease, now);
                     }
                 }
                 Change::LeaseEnded { job, fence, .. } => self.leases.unwatch_under(*job, *fence),
@@ -61,13 +62,18 @@ impl Dispatcher {
         match command {
             Command::Grant(grant) => return self.settle_grant(state, grant.job, outcome, now),
             Command::Expire(expire) => match expire.fence {
-                Some(fence) => self.settle_ending(state, expire.job, fence, outcome, now),
+                Some(fence) => {
+                    let is_this = |ending| matches!(ending, Ending::Expire(_));
+                    self.settle_ending(state, (expire.job, fence), outcome, is_this, now);
+                }
                 None => {
                     self.in_flight.closing.remove(&expire.job);
                 }
             },
             Command::Release(release) => {
-                self.settle_ending(state, release.job, release.fence, outcome, now);
+                let is_this = |ending| ending == Ending::Return;
+                let lease = (release.job, release.fence);
+                self.settle_ending(state, lease, outcome, is_this, now);
             }
             Command::Contact(contact) => {
                 let at = matches!(outcome, Outcome::Contacted).then_some(state.stamp());
@@ -93,7 +99,7 @@ impl Dispatcher {
         outcome: &Outcome,
         now: Timestamp,
     ) -> Option<Assignment> {
-        let pending = self.in_flight.grants.remove(&job)?;
+        let pending = self.in_flight.take_grant(job)?;
         self.reactivate(state, job);
         let Outcome::Granted(granted) = outcome else {
             self.settle_credit(pending.session, false);
@@ -102,7 +108,7 @@ impl Dispatcher {
         let number = self.settle_credit(pending.session, true);
         let lease = state.lease(job).filter(|l| l.fence == granted.fence)?;
         let Some(number) = number else {
-            self.leases.end(job, super::leases::Ending::Return);
+            self.leases.end(job, Ending::Return);
             return None;
         };
         self.assignment(state, granted, lease, number, now)
@@ -148,14 +154,14 @@ impl Dispatcher {
     fn settle_ending(
         &mut self,
         state: &ShardState,
-        job: JobId,
-        fence: leasehold_types::FenceToken,
+        (job, fence): (JobId, FenceToken),
         outcome: &Outcome,
+        is_this: impl Fn(Ending) -> bool,
         now: Timestamp,
     ) {
         let is_refused = matches!(outcome, Outcome::Refused(_));
         if is_refused && state.held(job, fence).is_ok() {
-            self.leases.carry_on(job, fence, now);
+            self.leases.carry_on(job, fence, is_this, now);
         } else {
             self.leases.unwatch_under(job, fence);
         }

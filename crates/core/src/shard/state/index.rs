@@ -131,7 +131,6 @@ impl Indexes {
     #[cfg(test)]
     pub(in crate::shard) fn agrees_with(&self, other: &Self) -> bool {
         self.ready.contents() == other.ready.contents()
-            && self.ready.jobs() == other.ready.jobs()
             && self.waiting == other.waiting
             && self.deadlines == other.deadlines
             && self.leased == other.leased

@@ -44,11 +44,16 @@ pub(in crate::shard) struct Arrival {
     pub(in crate::shard) tenant: TenantName,
 }
 
+#[derive(Debug, Clone, Default)]
+struct LaneJobs {
+    tenants: BTreeMap<TenantName, BTreeMap<Place, JobId>>,
+    jobs: u64,
+}
+
 /// The ready jobs.
 #[derive(Debug, Clone, Default)]
 pub(in crate::shard) struct ReadyIndex {
-    lanes: BTreeMap<Lane, BTreeMap<TenantName, BTreeMap<Place, JobId>>>,
-    jobs: u64,
+    lanes: BTreeMap<Lane, LaneJobs>,
     journal: VecDeque<Arrival>,
     /// How many arrivals there ever were; the last of them is the back of the journal.
     arrivals: u64,
@@ -58,18 +63,13 @@ pub(in crate::shard) struct ReadyIndex {
 const JOURNAL: usize = 16_384;
 
 impl ReadyIndex {
-    /// How many jobs are ready.
-    pub(in crate::shard) const fn jobs(&self) -> u64 {
-        self.jobs
-    }
-
     pub(super) fn insert(&mut self, header: &JobHeader, pool: PoolId) {
         let queue = header.queue.clone();
         let lane = Lane { queue, pool };
-        let tenants = self.lanes.entry(lane.clone()).or_default();
-        let jobs = tenants.entry(header.tenant.clone()).or_default();
-        jobs.insert(Place::of(header), header.id);
-        self.jobs += 1;
+        let jobs = self.lanes.entry(lane.clone()).or_default();
+        jobs.jobs += 1;
+        let of_tenant = jobs.tenants.entry(header.tenant.clone()).or_default();
+        of_tenant.insert(Place::of(header), header.id);
         let tenant = header.tenant.clone();
         self.note(Arrival { lane, tenant });
     }
@@ -85,21 +85,26 @@ impl ReadyIndex {
     pub(super) fn remove(&mut self, header: &JobHeader, pool: PoolId) {
         let queue = header.queue.clone();
         let lane = Lane { queue, pool };
-        let Some(tenants) = self.lanes.get_mut(&lane) else {
+        let Some(jobs) = self.lanes.get_mut(&lane) else {
             return;
         };
-        let Some(jobs) = tenants.get_mut(&header.tenant) else {
+        let Some(of_tenant) = jobs.tenants.get_mut(&header.tenant) else {
             return;
         };
-        if jobs.remove(&Place::of(header)).is_some() {
-            self.jobs -= 1;
+        if of_tenant.remove(&Place::of(header)).is_some() {
+            jobs.jobs -= 1;
         }
-        if jobs.is_empty() {
-            tenants.remove(&header.tenant);
+        if of_tenant.is_empty() {
+            jobs.tenants.remove(&header.tenant);
         }
-        if tenants.is_empty() {
+        if jobs.tenants.is_empty() {
             self.lanes.remove(&lane);
         }
+    }
+
+    /// How many jobs of a lane are ready.
+    pub(in crate::shard) fn jobs_in(&self, lane: &Lane) -> u64 {
+        self.lanes.get(lane).map_or(0, |jobs| jobs.jobs)
     }
 
     /// The tenant's ready jobs in the lane that come after a place, best first.
@@ -109,7 +114,7 @@ impl ReadyIndex {
         tenant: &TenantName,
         place: Option<Place>,
     ) -> impl Iterator<Item = (Place, JobId)> {
-        let jobs = (self.lanes.get(lane)).and_then(|tenants| tenants.get(tenant));
+        let jobs = (self.lanes.get(lane)).and_then(|jobs| jobs.tenants.get(tenant));
         let from = place.map_or(Bound::Unbounded, Bound::Excluded);
         jobs.into_iter()
             .flat_map(move |jobs| jobs.range((from, Bound::Unbounded)))
@@ -133,19 +138,16 @@ impl ReadyIndex {
 
     /// Every tenant with ready jobs, in every lane.
     pub(in crate::shard) fn active(&self) -> impl Iterator<Item = (&Lane, &TenantName)> {
-        let with_lane = |(lane, tenants)| {
-            let tenants: &BTreeMap<TenantName, _> = tenants;
-            tenants.keys().map(move |tenant| (lane, tenant))
-        };
-        self.lanes.iter().flat_map(with_lane)
+        let lanes = self.lanes.iter();
+        lanes.flat_map(|(lane, jobs)| jobs.tenants.keys().map(move |tenant| (lane, tenant)))
     }
 
     /// What the index says, without what led there: for comparing with one rebuilt from the jobs.
     #[cfg(test)]
     pub(in crate::shard) fn contents(&self) -> Vec<(QueueName, TenantName, Place, JobId)> {
         let mut contents = Vec::new();
-        for (lane, tenants) in &self.lanes {
-            for (tenant, jobs) in tenants {
+        for (lane, jobs) in &self.lanes {
+            for (tenant, jobs) in &jobs.tenants {
                 contents.extend(
                     jobs.iter()
                         .map(|(place, id)| (lane.queue.clone(), tenant.clone(), *place, *id)),
