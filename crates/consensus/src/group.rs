@@ -154,7 +154,7 @@ impl<M: Machine> Group<M> {
         let engine = Raft::new(node.get(), Arc::new(config), network, log, machine)
             .await
             .map_err(|error| broken(error.to_string()))?;
-        let followed = Followed::start(&engine, timings);
+        let followed = Followed::start(&engine, timings).await;
         Ok(Self {
             inner: Arc::new(Inner {
                 group,
@@ -189,6 +189,14 @@ impl<M: Machine> Group<M> {
     #[must_use]
     pub fn id(&self) -> GroupId {
         self.inner.group
+    }
+
+    /// Takes a snapshot soon, without waiting for [`GroupOptions::snapshot_after`]: for when the log is large in bytes. The
+    /// log behind it is then cut to what is kept.
+    pub async fn take_snapshot(&self) {
+        if let Err(error) = self.inner.engine.trigger().snapshot().await {
+            tracing::warn!(group = %self.inner.group, %error, "no snapshot of a group that has stopped");
+        }
     }
 
     /// Stops the replica and waits until it has. Proposals under way end as [`ProposeError::Unknown`].

@@ -167,20 +167,36 @@ impl<M: Machine> Group<M> {
     }
 
     /// Makes exactly these nodes the voters; whoever loses its vote stays as a learner. Each new one must be a learner
-    /// that has caught up and answers, and a majority of all must answer. A leader that takes its own vote hands over
-    /// to another voter right after. Also finishes a change that stopped half way.
+    /// that has caught up and answers, and a majority of all must answer. A leader that takes its own vote then hands
+    /// over to one of them. Also finishes a change that stopped half way.
     ///
     /// # Errors
-    /// See [`ChangeError`].
+    /// [`ChangeError::TransferMissed`] when the change was made and the hand-over was not; otherwise see
+    /// [`ChangeError`].
     pub async fn set_voters(&self, voters: BTreeSet<NodeId>) -> Result<(), ChangeError> {
         let status = self.settled_status().await?;
-        if status.voters == voters && !status.changing {
+        if status.voters != voters || status.changing {
+            check_voters(&status, &self.heard(&status), &voters)?;
+            let voters = voters.iter().copied().map(NodeId::get).collect();
+            let members = ChangeMembers::ReplaceAllVoters(voters);
+            self.change(members).await?;
+        }
+        if voters.contains(&self.inner.node) {
             return Ok(());
         }
+        self.hand_over(&voters).await
+    }
+
+    /// openraft lets a leader without a vote lead on as long as it is a member, so it has to be told.
+    async fn hand_over(&self, voters: &BTreeSet<NodeId>) -> Result<(), ChangeError> {
+        let status = self.leading_status()?;
         let heard = self.heard(&status);
-        check_voters(&status, &heard, &voters)?;
-        let voters = voters.into_iter().map(NodeId::get).collect();
-        self.change(ChangeMembers::ReplaceAllVoters(voters)).await
+        let ready = status.followers.iter();
+        let ready = ready.filter(|(node, _)| voters.contains(node) && heard.contains(node));
+        let best = ready.max_by_key(|(_, follower)| follower.matched);
+        let (to, _) = best.ok_or(ChangeError::LeaseLapsed)?;
+        self.hand_to(*to, self.inner.timings.params().election_min)
+            .await
     }
 
     /// Hands leadership to a voter that has caught up, and waits up to `within` until it leads. New proposals are
@@ -194,17 +210,13 @@ impl<M: Machine> Group<M> {
             return Ok(());
         }
         check_transfer(&status, &self.heard(&status), to)?;
+        self.hand_to(to, within).await
+    }
+
+    async fn hand_to(&self, to: NodeId, within: Duration) -> Result<(), ChangeError> {
         let trigger = self.inner.engine.trigger();
         let asked = trigger.transfer_leader(to.get()).await;
         asked.map_err(|_| ChangeError::Stopped)?;
-        self.await_leader_other_than_self(to, within).await
-    }
-
-    async fn await_leader_other_than_self(
-        &self,
-        to: NodeId,
-        within: Duration,
-    ) -> Result<(), ChangeError> {
         let mut status = self.watch();
         let node = self.inner.node;
         let passed = status.wait_for(|status| status.leader.is_some_and(|leader| leader != node));
@@ -276,7 +288,7 @@ fn check_voters(
     wanted: &BTreeSet<NodeId>,
 ) -> Result<(), ChangeError> {
     let given = wanted.len();
-    if given % 2 == 0 || given > VOTERS_MAX {
+    if given.is_multiple_of(2) || given > VOTERS_MAX {
         return Err(ChangeError::VoterCount { given });
     }
     for node in wanted.difference(&status.voters) {

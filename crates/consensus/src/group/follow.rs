@@ -28,17 +28,19 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    /// Starts the task that follows. It ends with the engine.
-    pub(super) fn start<M: Machine>(engine: &Engine<M>, timings: Timings) -> Self {
+    /// Starts the task that follows, once the engine has said where it stands. It ends with the engine.
+    pub(super) async fn start<M: Machine>(engine: &Engine<M>, timings: Timings) -> Self {
         let (status_out, status) = watch::channel(GroupStatus::default());
         let (leading_out, leading) = watch::channel(false);
-        let follower = Follower {
+        let mut follower = Follower {
             metrics: engine.metrics(),
             status: status_out,
             leading: leading_out,
             silent: timings.leader_lease() * SILENT_LEASES,
             look_again: timings.params().heartbeat,
         };
+        // An engine that ends before its first word is found out by the task.
+        let _ended = follower.metrics.changed().await;
         follower.publish(GroupStatus::of(&follower.metrics.borrow_watched()));
         tokio::spawn(follower.run());
         Self { status, leading }

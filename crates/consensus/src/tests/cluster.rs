@@ -7,7 +7,7 @@ use std::time::Duration;
 use leasehold_storage::{MemoryDisk, SnapshotStore};
 use leasehold_types::{GroupId, NodeId};
 use openraft::Config;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Counter;
 use super::disks::HeldLog;
@@ -18,6 +18,11 @@ use crate::timings::{Retention, Timings};
 
 /// Far more simulated time than anything here may take: whoever waits longer waits in vain.
 const TOO_LONG: Duration = Duration::from_secs(120);
+
+#[expect(clippy::disallowed_methods, reason = "the tests' time is simulated")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
 
 /// What a replica leaves behind when it goes down.
 struct Remains {

@@ -1,8 +1,11 @@
 //! openraft's own suite for stores, over every log store there is.
 
+use std::future::ready;
 use std::sync::Arc;
 
-use leasehold_storage::{LogStore, MemoryDisk, MemoryLog, SnapshotStore};
+use leasehold_storage::{
+    Disk, LogOptions, LogStore, MemoryDisk, MemoryLog, OsDisk, SegmentedLog, SnapshotStore,
+};
 use leasehold_types::GroupId;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -38,7 +41,44 @@ async fn conforms<G: Send + Sync>(build: impl Fn() -> (G, Arc<dyn LogStore>) + S
     Runtime::scope(1, suite).await.unwrap();
 }
 
-#[tokio::test]
+/// Time is simulated because the suite sleeps.
+#[tokio::test(start_paused = true)]
 async fn log_in_memory_conforms() {
     conforms(|| ((), Arc::new(MemoryLog::default()) as _)).await;
+}
+
+/// A segmented log with its writer, which ends when the log is closed.
+fn segmented(disk: Arc<dyn Disk>) -> (Closing, Arc<dyn LogStore>) {
+    let options = LogOptions {
+        zero_fill: false,
+        ..LogOptions::default()
+    };
+    let (log, writer) = SegmentedLog::open(disk, options).unwrap();
+    tokio::spawn(writer.run(|| ready(())));
+    let log = Arc::new(log);
+    (Closing(Arc::clone(&log)), log)
+}
+
+struct Closing(Arc<SegmentedLog>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn segmented_log_on_a_simulated_disk_conforms() {
+    conforms(|| segmented(Arc::new(MemoryDisk::new()))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn segmented_log_in_a_folder_conforms() {
+    conforms(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = OsDisk::open(folder.path()).unwrap();
+        let (closing, log) = segmented(Arc::new(disk));
+        ((closing, folder), log)
+    })
+    .await;
 }

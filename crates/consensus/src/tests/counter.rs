@@ -50,7 +50,7 @@ impl Machine for Counter {
     }
 
     fn restore(&mut self, snapshot: Bytes) -> Result<(), MachineError> {
-        if snapshot.len() % 16 != 0 {
+        if !snapshot.len().is_multiple_of(16) {
             return Err(MachineError::new("snapshot", "cut short"));
         }
         let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use leasehold_types::NodeId;
-use tokio::time::Instant;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, now};
 use crate::group::{Applied, ProposeError, ReadError};
 use crate::timings::Timings;
 
@@ -104,7 +103,7 @@ async fn read_barrier_shows_what_was_acknowledged_elsewhere_before() {
         .transfer_leader(NodeId::new(2), Duration::from_secs(5))
         .await
         .unwrap();
-    let started = Instant::now();
+    let started = now();
     cluster.group(2).read_barrier().await.unwrap();
     assert_eq!(cluster.commands(2), [1]);
     assert!(started.elapsed() < Timings::Wan.leader_lease());

@@ -1,1 +1,56 @@
+//! What a replica knows after it was down.
 
+use super::cluster::Cluster;
+use crate::timings::{Retention, Timings};
+
+#[tokio::test(start_paused = true)]
+async fn restarted_replica_shows_what_it_had_from_snapshot_and_log() {
+    let mut cluster = Cluster::new(Timings::Wan);
+    cluster.retention = Retention {
+        snapshot_after: 10,
+        log_kept: 3,
+    };
+    cluster.found().await;
+    for command in 0..35 {
+        cluster.group(1).propose(command).await.unwrap();
+    }
+    cluster.stop(1).await;
+    let group = cluster.start(1).await;
+    // Before it has heard from anybody: all but the last, which was committed and not yet written down as such.
+    assert_eq!(cluster.commands(1), (0..34).collect::<Vec<_>>());
+    assert!(group.status().snapshot > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_replicas_down_at_once_lose_nothing_acknowledged() {
+    let mut cluster = Cluster::of_three(Timings::Wan).await;
+    for command in 0..20 {
+        cluster.group(1).propose(command).await.unwrap();
+    }
+    for node in [1, 2, 3] {
+        cluster.stop(node).await;
+    }
+    for node in [1, 2, 3] {
+        cluster.start(node).await;
+    }
+    let leader = cluster.await_leader().await;
+    let last = cluster.group(leader).propose(20).await.unwrap();
+    for node in [1, 2, 3] {
+        cluster.await_applied(node, last.index).await;
+        assert_eq!(cluster.commands(node), (0..=20).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn single_voter_leads_again_after_a_restart() {
+    let mut cluster = Cluster::new(Timings::Lan);
+    cluster.start(1).await.initialize().await.unwrap();
+    cluster.await_leader().await;
+    cluster.group(1).propose(1).await.unwrap();
+    cluster.stop(1).await;
+    cluster.start(1).await;
+    cluster.await_leader().await;
+    cluster.group(1).propose(2).await.unwrap();
+    cluster.group(1).read_barrier().await.unwrap();
+    assert_eq!(cluster.commands(1), [1, 2]);
+}

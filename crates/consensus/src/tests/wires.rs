@@ -88,18 +88,21 @@ impl End {
         ask: impl FnOnce(Group<Counter>) -> F + Send + 'static,
     ) -> BoxFuture<'static, Result<v1::RaftReply, TransportError>>
     where
-        F: Future<Output = v1::RaftReply> + Send,
+        F: Future<Output = v1::RaftReply> + Send + 'static,
     {
         let (wires, from) = (Arc::clone(&self.wires), self.node);
-        let exchange = async move {
+        // A task of its own, for what was sent arrives even if the sender no longer waits for the answer.
+        let exchange = tokio::spawn(async move {
             wires.travel(from, to).await;
             let reply = ask(wires.group(to)?).await;
             wires.travel(to, from).await;
             Ok(reply)
-        };
+        });
         Box::pin(async move {
             let late = TransportError::TimedOut { to, ttl };
-            timeout(ttl, exchange).await.unwrap_or(Err(late))
+            timeout(ttl, exchange)
+                .await
+                .map_or(Err(late), |reply| reply.unwrap())
         })
     }
 }
