@@ -4,10 +4,11 @@
 //! state, and carries the messages between replicas through a [`Transport`]. This is the only crate that names openraft:
 //! neither its types nor its errors leave it.
 //!
-//! - [`machine`]: what a group replicates.
-//! - [`group`](Group): opening, proposing, reading, changing members, answering peers.
-//! - [`timings`](Timings): the two sets of settings, and why they are what they are.
-//! - [`transport`](Transport): the way to other replicas.
+//! - [`Machine`]: what a group replicates. `MetadataState` and `ShardState` of `leasehold-core` are machines.
+//! - [`Group`]: opening, proposing, reading, changing members, answering other replicas.
+//! - [`GroupStatus`]: who leads, who votes, how far everything is.
+//! - [`Timings`]: the two sets of settings, and why they are what they are.
+//! - [`Transport`]: the way to other replicas.
 //!
 //! What must hold: an acknowledged command is on the disks of a majority and never changes place; commands are carried out
 //! in one order everywhere; and an outcome that is not known is never called *not done*.
@@ -18,6 +19,7 @@ mod disk;
 mod group;
 mod log;
 mod machine;
+mod machines;
 mod network;
 mod state;
 mod status;

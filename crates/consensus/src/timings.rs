@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use leasehold_core::policy;
 use leasehold_types::GroupId;
 use openraft::{Config, ConfigError, SnapshotPolicy, StepDownPolicy};
 
@@ -79,6 +80,16 @@ impl Timings {
     #[must_use]
     pub const fn rpc_ttl(self) -> Duration {
         self.params().append_timeout
+    }
+}
+
+/// What metadata holds, as what it means here.
+impl From<policy::Timings> for Timings {
+    fn from(timings: policy::Timings) -> Self {
+        match timings {
+            policy::Timings::Wan => Self::Wan,
+            policy::Timings::Lan => Self::Lan,
+        }
     }
 }
 
