@@ -133,6 +133,17 @@ impl Lending {
         }
     }
 
+    /// The longest lease among the session's queues changed.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
+    }
+
+    /// The pace in force.
+    #[must_use]
+    pub const fn pace(&self) -> Pace {
+        self.pace
+    }
+
     /// Any message of the worker: it lives. `number` is the message's own, 0 for one without.
     pub fn heard(&mut self, number: u64, now: Timestamp) {
         self.credit.heard(number, now);
@@ -248,7 +259,7 @@ impl Lending {
 
     fn candidates(&self, board: &Board, now: Timestamp) -> Vec<Candidate> {
         let candidate = |(shard, loan): (&ShardId, &Loan)| {
-            let news = board.backlog(*shard, &self.queues);
+            let news = board.backlog(*shard, &self.queues, now);
             Candidate {
                 shard: *shard,
                 home: board.is_home(*shard),

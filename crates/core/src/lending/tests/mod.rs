@@ -3,7 +3,6 @@
 mod model;
 
 use super::*;
-use std::collections::BTreeMap;
 
 const HOME: ShardId = ShardId::new(1);
 const AWAY: ShardId = ShardId::new(2);
@@ -329,13 +328,16 @@ fn asked(story: &Story, which: u64) -> SlotOffer {
 }
 
 #[test]
-fn news_of_shards_that_stay_are_kept() {
+fn news_of_shards_that_stay_are_kept_for_a_while() {
     let mut board = Board::default();
-    board.set_shards([(AWAY, false)]);
+    assert!(board.set_shards([(AWAY, false)]));
     let now = Timestamp::from_micros(5);
-    board.report(AWAY, BTreeMap::from([(chat(), 4)]), now);
-    board.set_shards([(HOME, true), (AWAY, false)]);
-    assert_eq!(board.backlog(AWAY, &[chat()]), (4, now));
-    board.set_shards([(HOME, true)]);
-    assert_eq!(board.backlog(AWAY, &[chat()]).0, 0);
+    board.news(AWAY, chat(), 4, now);
+    assert!(board.set_shards([(HOME, true), (AWAY, false)]));
+    assert!(!board.set_shards([(HOME, true), (AWAY, false)]));
+    assert_eq!(board.backlog(AWAY, &[chat()], now), (4, now));
+    let later = now + Duration::from_secs(60);
+    assert_eq!(board.backlog(AWAY, &[chat()], later).0, 0);
+    assert!(board.set_shards([(HOME, true)]));
+    assert_eq!(board.backlog(AWAY, &[chat()], now).0, 0);
 }
