@@ -144,3 +144,4 @@ impl Peers {
 }
 
 pub(crate) use dial::join;
+pub(crate) use hello::speaks_one_of;

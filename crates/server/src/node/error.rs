@@ -1,0 +1,132 @@
+//! Why a node does not start, and why one that runs has to end: what an operator reads first.
+
+use std::io;
+
+use leasehold_api::ApiError;
+use leasehold_consensus::OpenGroupError;
+use leasehold_storage::{FolderError, Identity, OpenDiskError, OpenLogError};
+use leasehold_types::{NodeId, RegionName};
+
+use crate::cluster::{FoundingError, JoinError};
+use crate::config::InvalidConfig;
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting that cannot be in force.
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
+    /// The data folder cannot be opened, or another process has it.
+    #[error(transparent)]
+    Disk(#[from] OpenDiskError),
+    /// The data folder is damaged, of a newer format, or not ours.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The node's note to itself cannot be read or written.
+    #[error("file {file} of the data folder: {reason}; restore it from a backup, or start with an empty folder to join as a new node")]
+    Keepsake {
+        /// Which file.
+        file: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The log is damaged or of a newer format.
+    #[error(transparent)]
+    Log(#[from] OpenLogError),
+    /// The operating system gives no thread.
+    #[error("cannot start the thread that writes the log: {0}")]
+    Thread(#[source] io::Error),
+    /// An address cannot be listened on.
+    #[error("cannot listen for {whom} at {address}: {source}{}", way_out(source, setting))]
+    Listen {
+        /// Clients or peers.
+        whom: &'static str,
+        /// The setting that names the address.
+        setting: &'static str,
+        /// The address.
+        address: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A second founding on one folder.
+    #[error("the data folder belongs to {0} already, and a cluster is founded once: start this node without --init")]
+    AlreadyMember(Identity),
+    /// Neither founding nor joining.
+    #[error(
+        "this node has no cluster yet: found one with --init (one node, once), or name nodes of the one to join with --join"
+    )]
+    NoCluster,
+    /// The founding failed.
+    #[error(transparent)]
+    Founding(#[from] FoundingError),
+    /// The cluster does not let the node in.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The metadata cannot be read.
+    #[error(transparent)]
+    Group(#[from] OpenGroupError),
+    /// The node was moved to another region by its configuration.
+    #[error(
+        "node {node} is a node of region {joined} and is configured for {configured}: \
+         set its region back, or start it with an empty data folder to join there as a new node"
+    )]
+    OtherRegion {
+        /// The node.
+        node: NodeId,
+        /// Where it joined.
+        joined: RegionName,
+        /// Where it is configured to be.
+        configured: RegionName,
+    },
+}
+
+fn way_out(error: &io::Error, setting: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(", so stop the process that has it, or set {setting} to another port")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!(", so set {setting} to an address of this machine")
+        }
+        io::ErrorKind::PermissionDenied => format!(", so set {setting} to a port from 1024 on"),
+        _ => format!(", see {setting}"),
+    }
+}
+
+/// Why a running node has to end. What is acknowledged is safe in each case.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NodeError {
+    /// The disk no longer takes or syncs writes.
+    #[error("the data folder's disk does not sync any more: check the volume, then start the node again")]
+    DiskLost,
+    /// The replica of the metadata broke.
+    #[error("this node's replica of the metadata stopped: {reason}")]
+    Metadata {
+        /// What it said.
+        reason: String,
+    },
+    /// The cluster does not want this node, above all as an old copy of a data folder.
+    #[error("the cluster refuses this node: {0}")]
+    Refused(ApiError),
+    /// The node was stopped.
+    #[error("the node was stopped")]
+    Stopped,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_in_use_is_named_with_the_setting_that_frees_it() {
+        let error = StartError::Listen {
+            whom: "clients",
+            setting: "listen.client",
+            address: "127.0.0.1:7101".to_owned(),
+            source: io::Error::from(io::ErrorKind::AddrInUse),
+        };
+        let message = error.to_string();
+        assert!(message.contains("127.0.0.1:7101"), "{message}");
+        assert!(message.contains("set listen.client to another port"), "{message}");
+    }
+}

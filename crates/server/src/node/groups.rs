@@ -1,0 +1,77 @@
+//! Opens the replicas that the metadata gives this node, as it gives them, and keeps their members to the intent.
+
+use leasehold_consensus::{ChangeError, Group};
+use leasehold_core::shard::ShardState;
+use leasehold_types::{GroupId, Incarnation, NodeId, ShardId};
+use tokio::sync::watch;
+
+use super::Tasks;
+use super::store::Opener;
+use crate::cluster::{Cluster, follow_shard};
+use crate::shards::{Deliveries, Shards};
+
+/// See the module.
+pub(super) struct Replicas {
+    pub(super) cluster: Cluster,
+    pub(super) shards: Shards,
+    pub(super) deliveries: Deliveries,
+    pub(super) opener: Opener,
+    pub(super) tasks: Tasks,
+    /// How many metadata entries' worth of replicas are open: readiness waits for the first.
+    pub(super) opened: watch::Sender<u64>,
+}
+
+impl Replicas {
+    /// Runs for as long as the node does.
+    pub(super) async fn run(self) {
+        let mut applied = self.cluster.applied();
+        loop {
+            let index = *applied.borrow_and_update();
+            for (shard, initial) in self.wanted() {
+                self.open(shard, initial).await;
+            }
+            self.opened.send_replace(index);
+            if applied.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Replicas that should be open here and are not, each with the node that founds its group.
+    fn wanted(&self) -> Vec<(ShardId, NodeId)> {
+        let (node, open) = (self.cluster.node(), self.shards.ids());
+        self.cluster.read(|metadata| {
+            let ours = metadata.shards().filter(|shard| {
+                let is_member = shard.initial == node || shard.voters.contains(&node);
+                is_member || self.opener.holds(GroupId::of_shard(shard.id))
+            });
+            let missing = ours.filter(|shard| !open.contains(&shard.id));
+            missing.map(|shard| (shard.id, shard.initial)).collect()
+        })
+    }
+
+    /// A replica that cannot be opened stays closed, and the others serve: its group has more of them.
+    async fn open(&self, shard: ShardId, initial: NodeId) {
+        let group = GroupId::of_shard(shard);
+        let group = match self.opener.open(group, ShardState::new(Incarnation::default())).await {
+            Ok(group) => group,
+            Err(error) => return tracing::error!(%shard, %error, "replica not opened"),
+        };
+        if initial == self.cluster.node() {
+            found(&group, shard).await;
+        }
+        tracing::info!(%shard, "replica opened");
+        self.shards.open(group.clone(), self.deliveries.clone());
+        self.tasks
+            .spawn(follow_shard(self.cluster.clone(), group, shard));
+    }
+}
+
+/// Only on an empty store: the group itself refuses any other.
+async fn found(group: &Group<ShardState>, shard: ShardId) {
+    match group.initialize().await {
+        Ok(()) => tracing::info!(%shard, "shard founded"),
+        Err(ChangeError::AlreadyFounded) => {}
+        Err(error) => tracing::error!(%shard, %error, "shard not founded"),
+    }
+}

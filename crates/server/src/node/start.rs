@@ -1,0 +1,255 @@
+//! Starting, from the inside out.
+
+use std::sync::Arc;
+
+use leasehold_core::metadata::MetadataState;
+use leasehold_core::metadata::command::Addresses;
+use leasehold_types::GroupId;
+use tokio::sync::watch;
+use tonic::service::Routes;
+
+use super::entry::{self, Entry};
+use super::error::{NodeError, StartError};
+use super::gauges::Gauges;
+use super::groups::Replicas;
+use super::handler::Handler;
+use super::serve::{Doors, listen};
+use super::store::{Opener, Store};
+use super::{Node, Tasks, readiness, watch as watching};
+use crate::cluster::{self, Cluster, VERSION, raft_timings};
+use crate::config::{Config, ListenConfig};
+use crate::gateway::{Gateway, Router};
+use crate::http::{self, HttpState, Readiness};
+use crate::metrics::Metrics;
+use crate::peers::{LocalNode, PeerOptions, Peers};
+use crate::seam::{Listener, Seam};
+use crate::services;
+use crate::shards::{Deliveries, DiskHealth, Shards, ShardsOptions, watch_disk};
+use crate::workers::{WorkerSessions, WorkerSessionsOptions};
+
+/// See [`Node::start`].
+pub(super) async fn start(config: Config, seam: Seam) -> Result<Node, StartError> {
+    config.validate()?;
+    let listen_at = &config.listen;
+    let peer_door = listen(&seam, "peers", "listen.peer", &listen_at.peer).await?;
+    let client_door = listen(&seam, "clients", "listen.client", &listen_at.client).await?;
+    let store = Store::open(&config.storage, &seam)?;
+    let addresses = addresses(listen_at, &client_door, &peer_door);
+    let entry = entry::enter(&config, &seam, &store, addresses).await?;
+    let peers = peers(&entry, &seam);
+    let timings = raft_timings(entry.membership.timings);
+    let opener = store.opener(entry.membership.node, timings, &peers, &seam);
+    let cluster = open_cluster(&entry, &opener, peers, &seam).await?;
+    let works = Works::new(config, seam, cluster, store);
+    works.run(&entry, opener);
+    Ok(works.open_doors(client_door, peer_door))
+}
+
+fn addresses(config: &ListenConfig, client: &Listener, peer: &Listener) -> Addresses {
+    let or = |told: &Option<String>, bound: &Listener| told.as_ref().unwrap_or(&bound.address).clone();
+    Addresses {
+        client: or(&config.advertise_client, client),
+        peer: or(&config.advertise_peer, peer),
+    }
+}
+
+fn peers(entry: &Entry, seam: &Seam) -> Peers {
+    let ours = &entry.membership;
+    let peers = Peers::new(PeerOptions {
+        local: LocalNode {
+            cluster: ours.cluster,
+            node: ours.node,
+            boots: ours.boots,
+            client_address: ours.addresses.client.clone(),
+            peer_address: ours.addresses.peer.clone(),
+        },
+        timings: raft_timings(ours.timings),
+        seam: seam.clone(),
+    });
+    for (node, boots, address) in &entry.nodes {
+        peers.know(*node, *boots, address);
+    }
+    peers
+}
+
+/// Opens the metadata group, and founds the cluster where that is still to be done: before any door is open.
+async fn open_cluster(
+    entry: &Entry,
+    opener: &Opener,
+    peers: Peers,
+    seam: &Seam,
+) -> Result<Cluster, StartError> {
+    let machine = MetadataState::default();
+    let group = opener.open(GroupId::METADATA, machine).await?;
+    if let Some((found, founder)) = &entry.founding {
+        cluster::found(&group, found.clone(), founder.add_node()).await?;
+    }
+    let cluster = Cluster::new(entry.membership.clone(), group, peers, seam);
+    check_region(&cluster)?;
+    Ok(cluster)
+}
+
+fn check_region(cluster: &Cluster) -> Result<(), StartError> {
+    let (node, configured) = (cluster.node(), cluster.region());
+    let joined = cluster.read(|metadata| metadata.node(node).map(|node| node.region.clone()));
+    match joined {
+        Some(joined) if joined != configured => Err(StartError::OtherRegion {
+            node,
+            joined,
+            configured,
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The parts of a node, put together.
+struct Works {
+    config: Config,
+    seam: Seam,
+    store: Store,
+    cluster: Cluster,
+    shards: Shards,
+    router: Router,
+    sessions: WorkerSessions,
+    metrics: Metrics,
+    readiness: Readiness,
+    tasks: Tasks,
+    disk: watch::Sender<DiskHealth>,
+    ended: watch::Sender<Option<NodeError>>,
+}
+
+impl Works {
+    fn new(config: Config, seam: Seam, cluster: Cluster, store: Store) -> Self {
+        let metrics = Metrics::new(VERSION, config.region.as_str());
+        let (disk, health) = watch::channel(DiskHealth::default());
+        let shards = Shards::new(ShardsOptions {
+            cluster: cluster.clone(),
+            seam: seam.clone(),
+            metrics: metrics.clone(),
+            disk: health,
+        });
+        let peers = cluster.peers().clone();
+        let router = Router::new(cluster.clone(), shards.clone(), peers, seam.clone());
+        let sessions = WorkerSessions::new(WorkerSessionsOptions {
+            cluster: cluster.clone(),
+            router: router.clone(),
+            metrics: metrics.clone(),
+            seam: seam.clone(),
+        });
+        Self {
+            readiness: Readiness::new("starting", metrics.clone()),
+            tasks: Tasks::new(),
+            ended: watch::channel(None).0,
+            config,
+            seam,
+            store,
+            cluster,
+            shards,
+            router,
+            sessions,
+            metrics,
+            disk,
+        }
+    }
+
+    /// Starts everything that goes on by itself.
+    fn run(&self, entry: &Entry, opener: Opener) {
+        self.run_cluster(entry);
+        self.run_watches();
+        let opened = self.run_replicas(opener);
+        let preparing = readiness::prepare(self.cluster.clone(), opened, self.readiness.clone());
+        self.tasks.spawn(preparing);
+        let gauges = Gauges {
+            cluster: self.cluster.clone(),
+            shards: self.shards.clone(),
+            log: self.store.log(),
+            clock: Arc::clone(&self.seam.clock),
+            metrics: self.metrics.clone(),
+        };
+        self.tasks.spawn(gauges.run());
+    }
+
+    fn run_cluster(&self, entry: &Entry) {
+        let (tasks, cluster) = (&self.tasks, &self.cluster);
+        tasks.spawn(cluster::follow(cluster.clone()));
+        tasks.spawn(cluster::control(cluster.clone()));
+        tasks.spawn(cluster::follow_metadata(cluster.clone()));
+        if entry.is_restart {
+            let seeds = self.config.cluster.join.clone();
+            tasks.spawn(watching::announcement(cluster.clone(), seeds, self.ended.clone()));
+        }
+    }
+
+    fn run_watches(&self) {
+        let (tasks, health) = (&self.tasks, self.disk.subscribe());
+        let clock = Arc::clone(&self.seam.clock);
+        tasks.spawn(watch_disk(self.store.log(), clock, self.disk.clone()));
+        tasks.spawn(watching::disk(health, self.ended.clone()));
+        tasks.spawn(watching::metadata(self.cluster.clone(), self.ended.clone()));
+    }
+
+    fn run_replicas(&self, opener: Opener) -> watch::Receiver<u64> {
+        let peers = self.cluster.peers().clone();
+        let (opened, watched) = watch::channel(0);
+        let replicas = Replicas {
+            cluster: self.cluster.clone(),
+            shards: self.shards.clone(),
+            deliveries: Deliveries::new(self.cluster.node(), self.sessions.clone(), peers),
+            opener,
+            tasks: self.tasks.clone(),
+            opened,
+        };
+        self.tasks.spawn(replicas.run());
+        watched
+    }
+
+    /// Lets peers and clients in.
+    fn open_doors(self, client_door: Listener, peer_door: Listener) -> Node {
+        let handler = Handler {
+            cluster: self.cluster.clone(),
+            shards: self.shards.clone(),
+            sessions: self.sessions.clone(),
+        };
+        self.cluster.peers().serve(peer_door, Arc::new(handler));
+        let doors = Doors::open(client_door, self.routes());
+        let addresses = self.cluster.membership().addresses.clone();
+        tracing::info!(
+            node = %self.cluster.node(),
+            region = %self.cluster.region(),
+            clients = addresses.client,
+            peers = addresses.peer,
+            "node started"
+        );
+        Node {
+            addresses,
+            doors,
+            ended: self.ended.subscribe(),
+            shutdown: self.config.shutdown,
+            cluster: self.cluster,
+            shards: self.shards,
+            sessions: self.sessions,
+            readiness: self.readiness,
+            metrics: self.metrics,
+            store: self.store,
+            tasks: self.tasks,
+        }
+    }
+
+    fn routes(&self) -> Routes {
+        let gateway = Gateway::new(
+            self.cluster.clone(),
+            self.router.clone(),
+            self.shards.clone(),
+            self.metrics.clone(),
+            self.seam.clone(),
+        );
+        let pages = http::routes(HttpState {
+            readiness: self.readiness.clone(),
+            metrics: self.metrics.clone(),
+        });
+        let calls = Routes::new(services::jobs::service(gateway.clone()))
+            .add_service(services::admin::service(gateway))
+            .add_service(services::workers::service(self.sessions.clone()));
+        Routes::from(calls.into_axum_router().merge(pages)).prepare()
+    }
+}

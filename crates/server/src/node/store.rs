@@ -1,0 +1,110 @@
+//! The node's data folder in use: its boots and identity, its log with the writer running, its snapshots.
+
+use std::sync::Arc;
+
+use leasehold_consensus::{Group, GroupOptions, Machine, OpenGroupError, Timings};
+use leasehold_storage::{DataFolder, LogOptions, LogStore, SegmentedLog, SnapshotStore};
+use leasehold_types::{GroupId, NodeId};
+
+use super::error::StartError;
+use crate::cluster::FOUNDER;
+use crate::config::StorageConfig;
+use crate::peers::Peers;
+use crate::seam::Seam;
+
+const MIB: u64 = 1024 * 1024;
+
+/// See the module.
+pub(super) struct Store {
+    pub(super) folder: DataFolder,
+    log: Arc<SegmentedLog>,
+    snapshots: Arc<SnapshotStore>,
+    config: StorageConfig,
+}
+
+impl Store {
+    /// Opens what the folder holds. All of the log is read and checked here.
+    pub(super) fn open(config: &StorageConfig, seam: &Seam) -> Result<Self, StartError> {
+        let folder = DataFolder::open(Arc::clone(&seam.disk))?;
+        let options = LogOptions {
+            segment_bytes: u64::from(config.segment_mib) * MIB,
+            zero_fill: config.zero_fill,
+            ..LogOptions::default()
+        };
+        let (log, writer) = SegmentedLog::open(Arc::clone(&seam.disk), options)?;
+        seam.threads.run_log_writer(writer).map_err(StartError::Thread)?;
+        Ok(Self {
+            folder,
+            log: Arc::new(log),
+            snapshots: Arc::new(SnapshotStore::new(Arc::clone(&seam.disk))),
+            config: config.clone(),
+        })
+    }
+
+    pub(super) fn log(&self) -> Arc<dyn LogStore> {
+        Arc::clone(&self.log) as Arc<dyn LogStore>
+    }
+
+    /// Takes no more writes; those under way are still synced.
+    pub(super) fn close(&self) {
+        self.log.close();
+    }
+
+    /// Whether the entry that adds the founder was written: everything before it belongs to the founding.
+    pub(super) fn is_founded(&self) -> bool {
+        self.log.bounds(GroupId::METADATA).next > FOUNDER.get()
+    }
+
+    /// What opens groups over this store.
+    pub(super) fn opener(&self, node: NodeId, timings: Timings, peers: &Peers, seam: &Seam) -> Opener {
+        Opener {
+            node,
+            timings,
+            log: self.log(),
+            snapshots: Arc::clone(&self.snapshots),
+            peers: peers.clone(),
+            seed: seam.entropy.next(),
+            config: self.config.clone(),
+        }
+    }
+}
+
+/// Opens groups, all with the same settings.
+#[derive(Clone)]
+pub(super) struct Opener {
+    node: NodeId,
+    timings: Timings,
+    log: Arc<dyn LogStore>,
+    snapshots: Arc<SnapshotStore>,
+    peers: Peers,
+    seed: u64,
+    config: StorageConfig,
+}
+
+impl Opener {
+    pub(super) async fn open<M: Machine>(
+        &self,
+        group: GroupId,
+        machine: M,
+    ) -> Result<Group<M>, OpenGroupError> {
+        let options = GroupOptions {
+            group,
+            node: self.node,
+            timings: self.timings,
+            log: Arc::clone(&self.log),
+            snapshots: Arc::clone(&self.snapshots),
+            transport: Arc::new(self.peers.clone()),
+            machine,
+            seed: self.seed,
+            log_kept: self.config.log_kept_entries,
+            snapshot_after: self.config.snapshot_after_entries,
+        };
+        Box::pin(Group::open(options)).await
+    }
+
+    /// Whether the log holds anything of a group: then this node was in it before.
+    pub(super) fn holds(&self, group: GroupId) -> bool {
+        let bounds = self.log.bounds(group);
+        bounds.next > 0 || bounds.purged.is_some()
+    }
+}
