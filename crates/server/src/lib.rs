@@ -3,13 +3,14 @@
 
 pub mod cluster;
 pub mod config;
-pub mod node;
-pub mod peers;
-pub mod seam;
 pub mod gateway;
-pub mod services;
-pub mod shards;
 pub mod http;
 pub mod metrics;
+pub mod node;
+pub mod peers;
+mod replica_status;
+pub mod seam;
+pub mod services;
+pub mod shards;
 pub mod telemetry;
 pub mod workers;

@@ -50,7 +50,11 @@ impl Candidates {
         voters: &[NodeId],
         is_reachable: impl Fn(NodeId) -> bool,
     ) -> Option<NodeId> {
-        let from = |offset: usize| voters.get((self.turn + offset) % voters.len().max(1)).copied();
+        let from = |offset: usize| {
+            voters
+                .get((self.turn + offset) % voters.len().max(1))
+                .copied()
+        };
         let order: Vec<NodeId> = (0..voters.len()).filter_map(from).collect();
         self.turn = self.turn.wrapping_add(1);
         let wanted = |node: &&NodeId| Some(**node) != self.failed && is_reachable(**node);

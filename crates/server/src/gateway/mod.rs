@@ -3,15 +3,112 @@
 //! [`Router`] knows who leads and repeats what may be repeated; [`Gateway`] checks what users send, picks shards and
 //! puts answers together. Neither keeps any job state: a gateway that dies takes nothing with it.
 
-mod ask;
 mod candidates;
-mod cluster_view;
 mod digest;
 mod jobs;
+mod list;
+mod overview;
 mod queues;
 mod router;
 mod routes;
 mod submit;
 
-pub use ask::Gateway;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leasehold_api::{ApiError, v1};
+use leasehold_types::{JobId, ShardId};
+
+use crate::cluster::Cluster;
+use crate::metrics::Metrics;
+use crate::seam::Seam;
+use crate::shards::Shards;
+
+pub(crate) use digest::digest;
 pub use router::Router;
+
+/// How long a call may look for its shard's leader: a failover between regions, and some more.
+const CALL_TTL: Duration = Duration::from_secs(12);
+
+/// Takes users' and operators' requests. Clones are cheap.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cluster: Cluster,
+    router: Router,
+    shards: Shards,
+    metrics: Metrics,
+    seam: Seam,
+}
+
+impl Gateway {
+    /// A gateway of this node.
+    #[must_use]
+    pub fn new(
+        cluster: Cluster,
+        router: Router,
+        shards: Shards,
+        metrics: Metrics,
+        seam: Seam,
+    ) -> Self {
+        let inner = Inner {
+            cluster,
+            router,
+            shards,
+            metrics,
+            seam,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The way to the leaders of shards.
+    #[must_use]
+    pub fn router(&self) -> &Router {
+        &self.inner.router
+    }
+
+    fn cluster(&self) -> &Cluster {
+        &self.inner.cluster
+    }
+
+    /// The shard that holds a job.
+    fn shard_of(&self, job: JobId) -> Result<ShardId, ApiError> {
+        let shard = self.cluster().read(|metadata| metadata.shard_of_job(job));
+        shard.ok_or_else(|| {
+            let slice = job.virtual_shard();
+            ApiError::not_found(format!(
+                "job {job} cannot exist: no shard holds slice {slice} of the id space"
+            ))
+        })
+    }
+
+    async fn ask(
+        &self,
+        shard: ShardId,
+        call: v1::shard_call::Call,
+        ttl: Duration,
+    ) -> Result<v1::shard_answer::Answer, ApiError> {
+        let call = v1::ShardCall {
+            shard_id: shard.get(),
+            call: Some(call),
+        };
+        let answer = self.inner.router.call(shard, call, ttl).await?;
+        answer.answer.ok_or_else(|| odd(shard))
+    }
+
+    /// Counts an error on its way out.
+    fn counted<T>(&self, result: Result<T, ApiError>) -> Result<T, ApiError> {
+        result.inspect_err(|error| self.inner.metrics.refused(error.code, 1))
+    }
+}
+
+fn odd(shard: ShardId) -> ApiError {
+    ApiError::internal(format!(
+        "shard {shard} answered something else than it was asked: please report this"
+    ))
+}

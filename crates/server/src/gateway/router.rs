@@ -120,13 +120,22 @@ impl Router {
         }
     }
 
+    /// Whether a call to the shard would find a leader at once, as far as is known here.
+    pub(super) fn knows_leader_of(&self, shard: ShardId) -> bool {
+        self.leader_of(shard)
+            .is_some_and(|leader| self.is_reachable(leader))
+    }
+
     /// Who is thought to lead the shard, for people.
     #[must_use]
     pub fn leader_of(&self, shard: ShardId) -> Option<NodeId> {
         if self.inner.shards.serves(shard) {
             return Some(self.inner.cluster.node());
         }
-        self.inner.shards.leader_of(shard).or_else(|| self.remembered(shard))
+        self.inner
+            .shards
+            .leader_of(shard)
+            .or_else(|| self.remembered(shard))
     }
 
     fn next_node(&self, course: &mut Course) -> Option<NodeId> {
@@ -173,22 +182,17 @@ impl Router {
         }
         match self.inner.peers.call_shard(node, call, left).await {
             Ok(answer) => sorted(answer),
-            Err(error @ CallError::NotSent { .. }) => {
-                Tried::NotDone(ApiError::new(ErrorCode::Unavailable, error.to_string()), None)
-            }
+            Err(error @ CallError::NotSent { .. }) => Tried::NotDone(
+                ApiError::new(ErrorCode::Unavailable, error.to_string()),
+                None,
+            ),
             Err(error @ CallError::Unknown { .. }) => {
                 Tried::Unknown(ApiError::new(ErrorCode::Unknown, error.to_string()))
             }
         }
     }
 
-    fn turn_away(
-        &self,
-        course: &mut Course,
-        node: NodeId,
-        error: ApiError,
-        hint: Option<NodeId>,
-    ) {
+    fn turn_away(&self, course: &mut Course, node: NodeId, error: ApiError, hint: Option<NodeId>) {
         self.forget(course.shard, node);
         course.candidates.failed(node);
         course.hint = hint.filter(|other| *other != node && course.hints < HINTS);
@@ -263,12 +267,16 @@ impl Course {
         if self.maybe_done {
             return ApiError::new(
                 ErrorCode::Unknown,
-                format!("it is not known whether shard {shard} did this, repeat it with the same id: {last}"),
+                format!(
+                    "it is not known whether shard {shard} did this, repeat it with the same id: {last}"
+                ),
             );
         }
         let mut error = ApiError::new(
             ErrorCode::Unavailable,
-            format!("no leader of shard {shard} could be reached in time, nothing was done: {last}"),
+            format!(
+                "no leader of shard {shard} could be reached in time, nothing was done: {last}"
+            ),
         );
         error.retry_after = Some(BACKOFF.cap);
         error

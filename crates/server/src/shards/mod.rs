@@ -30,7 +30,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use leasehold_api::{ApiError, v1};
-use leasehold_consensus::{Group, ShardMachine};
+use leasehold_consensus::Group;
+use leasehold_core::shard::ShardState;
 use leasehold_types::{ErrorCode, NodeId, ShardId};
 use tokio::sync::watch;
 
@@ -82,14 +83,14 @@ impl Shards {
     /// Takes over a shard's opened group and starts its runner. A shard that is open already stays as it is.
     ///
     /// The group has the number of its shard; a metadata group is refused by doing nothing.
-    pub fn open(&self, group: Group<ShardMachine>, deliveries: Deliveries) {
+    pub fn open(&self, group: Group<ShardState>, deliveries: Deliveries) {
         let Some(shard) = group.id().shard() else {
             return;
         };
         let mut replicas = self.write();
-        replicas
-            .entry(shard)
-            .or_insert_with(|| Replica::start(shard, group, self.inner.context.clone(), deliveries));
+        replicas.entry(shard).or_insert_with(|| {
+            Replica::start(shard, group, self.inner.context.clone(), deliveries)
+        });
     }
 
     /// Answers a call if this node leads the shard; else the answer is an error, `not_leader` with a hint where the
@@ -119,7 +120,7 @@ impl Shards {
 
     /// The shard's group, where this node has a replica: for Raft frames, for membership, for status.
     #[must_use]
-    pub fn group(&self, shard: ShardId) -> Option<Group<ShardMachine>> {
+    pub fn group(&self, shard: ShardId) -> Option<Group<ShardState>> {
         self.replica(shard).map(|replica| replica.group().clone())
     }
 

@@ -1,0 +1,126 @@
+//! Calls that gateways make for their workers.
+
+use leasehold_api::convert::session;
+use leasehold_api::convert::workers as convert;
+use leasehold_api::convert::writes::{Write, write as to_write, write_answer};
+use leasehold_api::{ApiError, v1};
+use leasehold_core::shard::Outcome;
+use leasehold_types::{Timestamp, limits};
+
+use super::{ask, writes};
+use crate::shards::mailbox::Event;
+use crate::shards::replica::Shared;
+
+/// Takes over the slots that a worker's gateway lends.
+///
+/// SUBTLE: grants are counted by leadership. An offer that counts those of an earlier one has seen none of this one,
+/// and must not be taken to have seen as many.
+pub(super) async fn offer(
+    shared: &Shared,
+    request: v1::WorkerOffer,
+) -> Result<v1::WorkerOfferAnswer, ApiError> {
+    let (mut offer, counted_in) = convert::offer(request)?;
+    if Some(counted_in) != *shared.serving.borrow() {
+        offer.granted_seen = 0;
+    }
+    let offer = Box::new(offer);
+    let taken = ask(shared, |reply| Event::Offer { offer, reply }).await;
+    let taken = taken.ok_or_else(|| shared.not_leader())?;
+    Ok(v1::WorkerOfferAnswer {
+        epoch: taken.epoch.get(),
+        granted: taken.granted,
+        backlog: taken.backlog,
+    })
+}
+
+/// Answers renewals. Only the leader does: a gateway that vouched for it would keep leases alive that are gone.
+pub(super) async fn renew(
+    shared: &Shared,
+    request: &v1::WorkerRenew,
+) -> Result<v1::RenewResponse, ApiError> {
+    let session = session(&request.session)?;
+    let renewals = convert::renewals(&request.renewals)?;
+    let message = request.message;
+    let answers = ask(shared, |reply| Event::Renew {
+        session,
+        renewals,
+        message,
+        reply,
+    });
+    let answers = answers.await.ok_or_else(|| shared.not_leader())?;
+    Ok(v1::RenewResponse {
+        answers: answers.into_iter().map(v1::RenewalAnswer::from).collect(),
+        number: message,
+    })
+}
+
+pub(super) async fn session_ended(
+    shared: &Shared,
+    request: &v1::SessionEnded,
+) -> Result<v1::SessionEndedAnswer, ApiError> {
+    let session = session(&request.session)?;
+    let event = Event::SessionEnded { session };
+    let sent = shared.mailbox.send(event).await;
+    sent.map_err(|_| shared.not_leader())?;
+    Ok(v1::SessionEndedAnswer {})
+}
+
+/// Results, failures and releases, each with its own answer, in order.
+pub(super) async fn writes(
+    shared: &Shared,
+    request: v1::WorkerWrites,
+) -> Result<v1::WorkerWritesAnswer, ApiError> {
+    if request.writes.len() > limits::ENTRY_COMMANDS {
+        return Err(ApiError::invalid(format!(
+            "{} writes in one call, at most {} are taken",
+            request.writes.len(),
+            limits::ENTRY_COMMANDS
+        )));
+    }
+    let mut commands = Vec::with_capacity(request.writes.len());
+    let items = request.writes.into_iter().map(|wire| {
+        let named = names(&wire);
+        let (write, command) = to_write(wire).map_err(|error| refused(named, error.into()))?;
+        commands.push(command);
+        Ok(write)
+    });
+    let items: Vec<Result<Write, v1::WriteAnswer>> = items.collect();
+    let outcomes = writes::write(shared, commands).await?;
+    let stamp = shared.look(|state| state.stamp());
+    Ok(v1::WorkerWritesAnswer {
+        answers: put_together(items, outcomes, stamp),
+    })
+}
+
+fn put_together(
+    items: Vec<Result<Write, v1::WriteAnswer>>,
+    outcomes: Vec<Outcome>,
+    stamp: Timestamp,
+) -> Vec<v1::WriteAnswer> {
+    let mut outcomes = outcomes.into_iter();
+    let answers = items.into_iter().filter_map(|item| match item {
+        Ok(write) => Some(write_answer(&write, 0, &outcomes.next()?, stamp)),
+        Err(refused) => Some(refused),
+    });
+    answers.collect()
+}
+
+/// The job and the fence of a write as its sender spelt them.
+fn names(wire: &v1::WorkerWrite) -> (String, String) {
+    use v1::worker_write::Write as Wire;
+    match &wire.write {
+        Some(Wire::Complete(write)) => (write.job_id.clone(), write.fence.clone()),
+        Some(Wire::Fail(write)) => (write.job_id.clone(), write.fence.clone()),
+        Some(Wire::Release(write)) => (write.job_id.clone(), write.fence.clone()),
+        None => (String::new(), String::new()),
+    }
+}
+
+fn refused((job_id, fence): (String, String), error: ApiError) -> v1::WriteAnswer {
+    v1::WriteAnswer {
+        job_id,
+        fence,
+        number: 0,
+        answer: Some(v1::write_answer::Answer::Error(error.into())),
+    }
+}

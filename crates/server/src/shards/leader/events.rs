@@ -1,0 +1,190 @@
+//! What a leader does with each event.
+
+use leasehold_core::shard::command::Release;
+use leasehold_core::shard::dispatcher::{Offer, Renewal, RenewalAnswer};
+use leasehold_core::shard::{Command, Outcome, Refusal};
+use leasehold_types::{FenceToken, JobId, SessionId};
+use tokio::sync::mpsc;
+
+use super::{EVENTS_AT_ONCE, Leader};
+use crate::metrics::{ShardSample, WriteKind};
+use crate::shards::effects::count_stale;
+use crate::shards::mailbox::{Event, Fate, LeaderView, OfferTaken, Undelivered};
+
+/// Why a grant that did not reach its worker goes back; shown in the job's history.
+const NOT_DELIVERED: &str = "the grant did not reach its worker";
+
+impl Leader {
+    /// Takes in an event, and what else has come meanwhile.
+    pub(super) fn take_in(&mut self, first: Event, mailbox: &mut mpsc::Receiver<Event>) {
+        self.handle(first);
+        for _ in 1..EVENTS_AT_ONCE {
+            let Ok(event) = mailbox.try_recv() else {
+                return;
+            };
+            self.handle(event);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Write { commands, reply } => {
+                let checked = commands.into_iter().map(|command| self.check(command));
+                let checked = checked.collect();
+                self.batcher.push(checked, reply, self.now());
+            }
+            Event::Offer { offer, reply } => {
+                let _may_have_left = reply.send(self.take_offer(*offer));
+            }
+            Event::Renew {
+                session,
+                renewals,
+                message,
+                reply,
+            } => {
+                let _may_have_left = reply.send(self.renew(session, &renewals, message));
+            }
+            Event::SessionEnded { session } => self.forget(session),
+            Event::Undelivered(undelivered) => self.take_back(undelivered),
+            Event::Look { reply } => {
+                let _may_have_left = reply.send(self.view());
+            }
+        }
+    }
+
+    /// A write whose fence is stale is refused here, so that a burst of late results cannot flood the log.
+    fn check(&mut self, command: Command) -> Result<Command, Outcome> {
+        let Some((job, fence)) = fenced(&command) else {
+            return Ok(command);
+        };
+        let dispatcher = &self.dispatcher;
+        let checked = self
+            .shared
+            .look(|state| dispatcher.check_fence(state, job, fence));
+        let Err(refusal) = checked else {
+            return Ok(command);
+        };
+        if matches!(refusal, Refusal::StaleFence { .. }) {
+            self.stale_writes_refused += 1;
+            count_stale(&self.shared.context.metrics, &command);
+        }
+        Err(Outcome::Refused(refusal))
+    }
+
+    fn take_offer(&mut self, offer: Offer) -> OfferTaken {
+        let (now, session) = (self.now(), offer.session);
+        self.gateways.insert(session, offer.gateway);
+        self.dispatcher.offer(offer, now);
+        self.want_dispatch();
+        let dispatcher = &self.dispatcher;
+        OfferTaken {
+            epoch: self.epoch,
+            granted: dispatcher.granted(session),
+            backlog: self.shared.look(|state| dispatcher.backlog(state, session)),
+        }
+    }
+
+    fn renew(
+        &mut self,
+        session: SessionId,
+        renewals: &[Renewal],
+        message: u64,
+    ) -> Vec<RenewalAnswer> {
+        let (now, gate) = (self.now(), self.gate());
+        let dispatcher = &mut self.dispatcher;
+        let answers = self
+            .shared
+            .look(|state| dispatcher.renew(state, session, renewals, message, gate, now));
+        for answer in &answers {
+            match answer {
+                RenewalAnswer::Stop { .. } => {
+                    self.stale_writes_refused += 1;
+                    let metrics = &self.shared.context.metrics;
+                    metrics.stale_write_refused(WriteKind::Renew);
+                }
+                RenewalAnswer::Keep { .. } | RenewalAnswer::Later { .. } => {}
+            }
+        }
+        answers
+    }
+
+    fn forget(&mut self, session: SessionId) {
+        self.gateways.remove(&session);
+        self.dispatcher.forget(session);
+        self.want_dispatch();
+    }
+
+    /// Deals with grants that did not arrive, or may not have. In each case the session lends nothing until it offers
+    /// again: else a job that goes back would be granted to it once more, and one that is lost would cost it a slot.
+    fn take_back(&mut self, undelivered: Vec<Undelivered>) {
+        let now = self.now();
+        for grant in undelivered {
+            match grant.fate {
+                Fate::NotSent => self.forget_gateway_of(grant.session),
+                Fate::SessionGone | Fate::Doubtful => self.forget(grant.session),
+            }
+            if grant.fate == Fate::Doubtful {
+                continue;
+            }
+            let release = Command::Release(Release {
+                job: grant.job,
+                fence: grant.fence,
+                reason: NOT_DELIVERED.to_owned(),
+            });
+            self.batcher.push_own(release, now);
+        }
+    }
+
+    fn forget_gateway_of(&mut self, session: SessionId) {
+        if let Some(gateway) = self.gateways.get(&session).copied() {
+            self.dispatcher.forget_gateway(gateway);
+            self.gateways.retain(|_, other| *other != gateway);
+        }
+    }
+
+    fn view(&self) -> LeaderView {
+        LeaderView {
+            stats: self.shared.look(|state| state.stats()),
+            sessions: self.dispatcher.sessions(),
+            free_slots: self.dispatcher.free_slots(),
+            stale_writes_refused: self.stale_writes_refused,
+            leases_by_region: self.dispatcher.leases_by_region(),
+        }
+    }
+
+    /// Once a second: tells the metrics how the shard stands, and gateways of work that nobody took.
+    pub(super) fn look_around(&mut self) {
+        let view = self.view();
+        self.tell_news(&view.stats.queues);
+        let sample = ShardSample {
+            stats: view.stats,
+            leases_by_region: view.leases_by_region,
+            sessions: view.sessions,
+            free_slots: view.free_slots,
+            waiting_commands: self.batcher.waiting(),
+        };
+        self.shared
+            .context
+            .metrics
+            .sample_shard(self.shared.shard, sample);
+    }
+}
+
+/// The lease that a worker's write is made under.
+const fn fenced(command: &Command) -> Option<(JobId, FenceToken)> {
+    match command {
+        Command::Complete(write) => Some((write.job, write.fence)),
+        Command::Fail(write) => Some((write.job, write.fence)),
+        Command::Release(write) => Some((write.job, write.fence)),
+        Command::LeaderStart(_)
+        | Command::Submit(_)
+        | Command::Grant(_)
+        | Command::Contact(_)
+        | Command::Expire(_)
+        | Command::Cancel(_)
+        | Command::Redrive(_)
+        | Command::Discard(_)
+        | Command::Purge(_)
+        | Command::PutPolicy(_) => None,
+    }
+}

@@ -1,0 +1,158 @@
+//! One shard's replica on this node: what its runner and those who ask share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use leasehold_api::convert::nodes::leader_hint;
+use leasehold_api::{ApiError, v1};
+use leasehold_consensus::Group;
+use leasehold_core::shard::ShardState;
+use leasehold_types::{NodeId, ShardEpoch, ShardId};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::barrier::Barrier;
+use super::handover::hand_over;
+use super::mailbox::{Event, MAILBOX};
+use super::waiters::Waiters;
+use super::{Deliveries, ShardsOptions, answer, runner};
+
+/// KiB of submitted jobs that may wait for a leader's log. What comes on top is refused with a time to come back.
+const ADMITTED_KIB: usize = 64 * 1024;
+
+/// A replica and its runner.
+pub(super) struct Replica {
+    shared: Arc<Shared>,
+    runner: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a replica's runner and those who ask share.
+pub(super) struct Shared {
+    pub(super) shard: ShardId,
+    pub(super) group: Group<ShardState>,
+    pub(super) context: Arc<ShardsOptions>,
+    pub(super) mailbox: mpsc::Sender<Event>,
+    pub(super) waiters: Waiters,
+    pub(super) barrier: Barrier,
+    /// The leadership that serves; none while this node does not lead or has not applied its own start yet.
+    pub(super) serving: watch::Sender<Option<ShardEpoch>>,
+    /// Index of the metadata whose queue policies the shard has all been told.
+    pub(super) metadata_seen: watch::Sender<u64>,
+    /// Leadership is being handed over: nothing is granted and no renewal answered.
+    pub(super) transferring: AtomicBool,
+    /// Room for submitted bytes, in KiB.
+    pub(super) admission: Semaphore,
+    pub(super) stop: CancellationToken,
+}
+
+impl Replica {
+    /// Starts the replica's runner.
+    pub(super) fn start(
+        shard: ShardId,
+        group: Group<ShardState>,
+        context: Arc<ShardsOptions>,
+        deliveries: Deliveries,
+    ) -> Arc<Self> {
+        let (mailbox, events) = mpsc::channel(MAILBOX);
+        let shared = Arc::new(Shared {
+            shard,
+            barrier: Barrier::start(group.clone()),
+            group,
+            context,
+            mailbox,
+            waiters: Waiters::default(),
+            serving: watch::Sender::new(None),
+            metadata_seen: watch::Sender::new(0),
+            transferring: AtomicBool::new(false),
+            admission: Semaphore::new(ADMITTED_KIB),
+            stop: CancellationToken::new(),
+        });
+        let runner = tokio::spawn(runner::run(shared.clone(), deliveries, events));
+        Arc::new(Self {
+            shared,
+            runner: tokio::sync::Mutex::new(Some(runner)),
+        })
+    }
+
+    pub(super) fn group(&self) -> &Group<ShardState> {
+        &self.shared.group
+    }
+
+    pub(super) fn serves(&self) -> bool {
+        self.shared.serving.borrow().is_some()
+    }
+
+    pub(super) async fn call(&self, call: v1::ShardCall) -> v1::ShardAnswer {
+        answer::answer(&self.shared, call).await
+    }
+
+    /// Hands leadership away if it can, ends the runner, closes the group.
+    pub(super) async fn stop(&self, within: Duration) {
+        self.shared.hand_over(within).await;
+        self.shared.stop.cancel();
+        let runner = self.runner.lock().await.take();
+        if let Some(runner) = runner
+            && timeout(within, runner).await.is_err()
+        {
+            tracing::warn!(shard_id = %self.shared.shard, "runner did not end in time");
+        }
+        self.shared.group.shutdown().await;
+    }
+}
+
+impl Shared {
+    /// Looks at the shard as of the last entry applied here.
+    pub(super) fn look<R>(&self, look: impl FnOnce(&ShardState) -> R) -> R {
+        self.group.read(look)
+    }
+
+    /// Whether leadership is being handed over.
+    pub(super) fn is_transferring(&self) -> bool {
+        self.transferring.load(Ordering::Acquire)
+    }
+
+    /// Gives leadership to another replica if this node has it and another is fit for it. From the first moment
+    /// nothing more is granted.
+    pub(super) async fn hand_over(&self, within: Duration) {
+        if !self.group.status().is_leader() || self.transferring.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        match hand_over(&self.group, within).await {
+            Ok(Some(to)) => {
+                tracing::info!(shard_id = %self.shard, %to, "leadership handed over");
+            }
+            Ok(None) => {
+                tracing::debug!(shard_id = %self.shard, "no other voter to hand leadership to");
+            }
+            Err(error) => {
+                tracing::warn!(shard_id = %self.shard, %error, "leadership was not handed over");
+            }
+        }
+        self.transferring.store(false, Ordering::Release);
+    }
+
+    /// Whoever asks here should ask there.
+    pub(super) fn not_leader(&self) -> ApiError {
+        let shard = self.shard;
+        let status = self.group.status();
+        if status.is_leader() {
+            return ApiError::unavailable(format!(
+                "shard {shard} is being taken over by this node: try again in a moment"
+            ));
+        }
+        let hint = status.leader.and_then(|leader| self.hint(leader));
+        let message = match status.leader {
+            Some(leader) => format!("shard {shard} is led by node {leader}"),
+            None => format!("shard {shard} has no leader at the moment: try again shortly"),
+        };
+        ApiError::not_leader(message, hint)
+    }
+
+    fn hint(&self, leader: NodeId) -> Option<v1::LeaderHint> {
+        let cluster = &self.context.cluster;
+        cluster.read(|metadata| metadata.node(leader).map(leader_hint))
+    }
+}
