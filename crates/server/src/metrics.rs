@@ -205,7 +205,11 @@ impl Metrics {
             "Offers of free slots sent to shard leaders",
             self.offers.clone(),
         );
-        registry.register("http_responses", "HTTP answers, by status", self.http.clone());
+        registry.register(
+            "http_responses",
+            "HTTP answers, by status",
+            self.http.clone(),
+        );
         registry.register(
             "ready",
             "1 while this node takes work, else 0",

@@ -51,7 +51,11 @@ async fn readyz(State(state): State<HttpState>) -> Response {
 }
 
 async fn metrics(State(state): State<HttpState>) -> Response {
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], state.metrics.encode()).into_response()
+    (
+        [(header::CONTENT_TYPE, OPEN_METRICS)],
+        state.metrics.encode(),
+    )
+        .into_response()
 }
 
 async fn counted(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {

@@ -109,7 +109,9 @@ impl Collector for Samples {
         encode_queues(&mut encoder, &kept.shards)?;
         encode_leases(&mut encoder, &kept.shards)?;
         encode_groups(&mut encoder, &kept.groups)?;
-        kept.log.iter().try_for_each(|log| encode_log(&mut encoder, log))
+        kept.log
+            .iter()
+            .try_for_each(|log| encode_log(&mut encoder, log))
     }
 }
 
@@ -117,9 +119,11 @@ impl Collector for Samples {
 type ShardGauge = (&'static str, &'static str, fn(&ShardSample) -> u64);
 
 const SHARD_GAUGES: [ShardGauge; 5] = [
-    ("shard_epoch", "Leadership of the shard, on its leader", |s| {
-        s.stats.epoch.get()
-    }),
+    (
+        "shard_epoch",
+        "Leadership of the shard, on its leader",
+        |s| s.stats.epoch.get(),
+    ),
     ("shard_keys", "Ids and idempotency keys remembered", |s| {
         as_u64(s.stats.keys)
     }),
@@ -162,7 +166,12 @@ fn encode_queues(
 ) -> fmt::Result {
     let queues = shards.iter().flat_map(|(shard, sample)| {
         let of_shard = move |(queue, stats)| (shard, queue, stats);
-        sample.stats.queues.iter().map(|(q, s)| (q, s)).map(of_shard)
+        sample
+            .stats
+            .queues
+            .iter()
+            .map(|(q, s)| (q, s))
+            .map(of_shard)
     });
     let rows = queues.flat_map(|(shard, queue, stats)| {
         STATE_COUNTS.iter().map(move |(state, count)| {
@@ -201,12 +210,18 @@ const GROUP_GAUGES: [GroupGauge; 6] = [
     ("raft_leads", "1 where this replica leads, else 0", |g| {
         u64::from(g.leads)
     }),
-    ("raft_has_leader", "1 where a leader is known, else 0", |g| {
-        u64::from(g.has_leader)
-    }),
+    (
+        "raft_has_leader",
+        "1 where a leader is known, else 0",
+        |g| u64::from(g.has_leader),
+    ),
     ("raft_voters", "Voters of the group", |g| as_u64(g.voters)),
-    ("raft_last_log_index", "Newest log entry here", |g| g.last_log),
-    ("raft_applied_index", "Newest entry applied here", |g| g.applied),
+    ("raft_last_log_index", "Newest log entry here", |g| {
+        g.last_log
+    }),
+    ("raft_applied_index", "Newest entry applied here", |g| {
+        g.applied
+    }),
 ];
 
 fn encode_groups(
@@ -224,17 +239,41 @@ fn encode_groups(
         Some(([("group", group.to_string())], age.as_secs_f64()))
     });
     let help = "Time since a quorum was last heard, on the leader";
-    encode_gauge(encoder, "raft_quorum_age", help, Some(&Unit::Seconds), quorum)
+    encode_gauge(
+        encoder,
+        "raft_quorum_age",
+        help,
+        Some(&Unit::Seconds),
+        quorum,
+    )
 }
 
 fn encode_log(encoder: &mut DescriptorEncoder<'_>, log: &LogSample) -> fmt::Result {
     let one = |value: u64| std::iter::once(([] as [(&str, String); 0], value));
-    encode_gauge(encoder, "log_syncs", "Syncs since the start", None, one(log.syncs))?;
+    encode_gauge(
+        encoder,
+        "log_syncs",
+        "Syncs since the start",
+        None,
+        one(log.syncs),
+    )?;
     let (help, unit) = ("Written since the start", Some(&Unit::Bytes));
     encode_gauge(encoder, "log_written", help, unit, one(log.written_bytes))?;
-    encode_gauge(encoder, "log_disk", "Size on disk", unit, one(log.disk_bytes))?;
+    encode_gauge(
+        encoder,
+        "log_disk",
+        "Size on disk",
+        unit,
+        one(log.disk_bytes),
+    )?;
     let help = "Operations handed in and not synced yet";
-    encode_gauge(encoder, "log_unsynced_operations", help, None, one(log.unsynced))?;
+    encode_gauge(
+        encoder,
+        "log_unsynced_operations",
+        help,
+        None,
+        one(log.unsynced),
+    )?;
     let stalled = std::iter::once(([] as [(&str, String); 0], log.stalled_for.as_secs_f64()));
     let help = "Wait of the oldest operation not synced yet";
     encode_gauge(encoder, "log_stall", help, Some(&Unit::Seconds), stalled)

@@ -30,7 +30,7 @@ impl Workers for WorkersService {
         &self,
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let answers = self.sessions.open(request.into_inner()).await?;
+        let answers = self.sessions.open(request.into_inner())?;
         Ok(Response::new(ReceiverStream::new(answers)))
     }
 
