@@ -191,6 +191,18 @@ impl<M: Machine> Group<M> {
         self.inner.group
     }
 
+    /// Which node this replica is on.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.inner.node
+    }
+
+    /// How fast the group beats.
+    #[must_use]
+    pub fn timings(&self) -> Timings {
+        self.inner.timings
+    }
+
     /// Takes a snapshot soon, without waiting for [`GroupOptions::snapshot_after`]: for when the log is large in bytes. The
     /// log behind it is then cut to what is kept.
     pub async fn take_snapshot(&self) {

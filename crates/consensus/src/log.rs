@@ -29,8 +29,12 @@ mod recent;
 
 use recent::Recent;
 
-/// Bytes of entries read at a time: what one append carries, and what replay holds in memory.
+/// Bytes of entries read at a time to be applied.
 const READ_BYTES: usize = 1024 * 1024;
+
+/// Bytes of entries that one message carries to a follower, or one entry. With several messages under way, a link of
+/// 20 Mbit/s still delivers them before they are given up.
+const MESSAGE_BYTES: usize = 512 * 1024;
 
 /// Bytes of entries written as one. openraft merges thousands of entries when they queue up; the store takes less.
 const WRITE_BYTES: usize = 16 * 1024 * 1024;
@@ -223,7 +227,7 @@ impl<M: Machine> RaftLogReader<Types<M>> for Log<M> {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry<M>>> {
-        self.read(self.held(&(start..end)), READ_BYTES)
+        self.read(self.held(&(start..end)), MESSAGE_BYTES)
     }
 
     /// A replica that fell far behind applies a long range: it is read piece by piece.
@@ -377,3 +381,6 @@ impl<M: Machine> RaftLogStorage<Types<M>> for Log<M> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

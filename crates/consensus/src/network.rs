@@ -4,6 +4,11 @@
 //! asked, so that a link of 250 ms carries more than four batches a second. The stream ends at the first answer that is
 //! not a plain success; openraft then finds out where the follower stands and starts again. Every call has a limit of
 //! its own, heartbeats one interval, appends a longer one, so that a silent peer never holds a replica up.
+//!
+//! SUBTLE: an append that overtakes the one before it is refused as a conflict at an entry that its follower then
+//! acknowledges. So is every append to a follower that lost what it had acknowledged. openraft takes either for a broken
+//! follower and breaks the leader over it, so it never hears of a conflict at an entry that was acknowledged: the append
+//! is repeated, which helps in the first case, and in the second leaves one follower behind instead of no leader.
 
 use std::future::{Future, ready};
 use std::pin::pin;
@@ -22,8 +27,8 @@ use openraft::errors::{
 };
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
-    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError,
+    StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
 use crate::machine::Machine;
@@ -31,7 +36,7 @@ use crate::transport::{Transport, TransportError};
 use crate::types::{LogId, Snapshot, Types, Vote};
 use crate::wire;
 
-/// Appends under way to one follower at a time. Each is at most a megabyte or one entry.
+/// Appends under way to one follower at a time. Each is at most half a megabyte or one entry.
 const PIPELINE: usize = 8;
 
 type Failure<M> = RPCError<Types<M>>;
@@ -48,11 +53,11 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    fn peer(&self, target: u64, least_append_ttl: Duration) -> Peer {
+    fn peer(&self, target: u64, line: Line) -> Peer {
         Peer {
             network: self.clone(),
             target: NodeId::new(target),
-            least_append_ttl,
+            line,
         }
     }
 }
@@ -61,11 +66,11 @@ impl<M: Machine> RaftNetworkFactory<Types<M>> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, (): &()) -> Peer {
-        self.peer(target, self.append_timeout)
+        self.peer(target, Line::Entries { acknowledged: None })
     }
 
     async fn new_heartbeat_client(&mut self, target: u64, (): &()) -> Peer {
-        self.peer(target, Duration::ZERO)
+        self.peer(target, Line::Heartbeats)
     }
 }
 
@@ -74,8 +79,46 @@ impl<M: Machine> RaftNetworkFactory<Types<M>> for Network {
 pub(crate) struct Peer {
     network: Network,
     target: NodeId,
-    /// Appends are given at least this long, whatever openraft says.
-    least_append_ttl: Duration,
+    line: Line,
+}
+
+/// What a [`Peer`] is used for.
+#[derive(Clone, Copy)]
+enum Line {
+    /// Appends without entries, each behind an entry that the follower has acknowledged.
+    Heartbeats,
+    /// Everything else; of one leadership, as far as appends go.
+    Entries {
+        /// The last entry that the follower has acknowledged here.
+        acknowledged: Option<LogId>,
+    },
+}
+
+impl Line {
+    fn note(&mut self, stored: Option<LogId>) {
+        match self {
+            Self::Heartbeats => {}
+            Self::Entries { acknowledged } => *acknowledged = (*acknowledged).max(stored),
+        }
+    }
+
+    fn was_acknowledged(&self, entry: LogId) -> bool {
+        match self {
+            Self::Heartbeats => true,
+            Self::Entries { acknowledged } => *acknowledged >= Some(entry),
+        }
+    }
+}
+
+/// A follower that claims not to have what it has acknowledged.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "node {node} refuses what follows entry {entry}, which it has acknowledged: an append overtook another, or the node \
+     lost part of its log and must be removed and added anew"
+)]
+struct Contradiction {
+    node: NodeId,
+    entry: LogId,
 }
 
 impl Peer {
@@ -122,6 +165,43 @@ impl Peer {
         }
     }
 
+    /// How long an append may take: openraft's limit is a heartbeat's, and entries are larger.
+    fn append_ttl(&self, option: &RPCOption) -> Duration {
+        match self.line {
+            Line::Heartbeats => option.soft_ttl(),
+            Line::Entries { .. } => option.soft_ttl().max(self.network.append_timeout),
+        }
+    }
+
+    /// Makes an answer out of a conflict that openraft must not hear of. Called in the order of the appends.
+    fn settle<M: Machine>(&mut self, answer: Appended<M>) -> Appended<M> {
+        let node = self.target;
+        match answer {
+            Ok(Ok(stored)) => {
+                self.line.note(stored);
+                Ok(Ok(stored))
+            }
+            Ok(Err(StreamAppendError::Conflict(entry))) if self.line.was_acknowledged(entry) => {
+                Err(NetworkError::new(&Contradiction { node, entry }).into())
+            }
+            Ok(Err(_)) | Err(_) => answer,
+        }
+    }
+
+    /// Gives the answers up to the first one after which the pipeline may not go on.
+    fn until_stopped<'s, M: Machine>(
+        &'s mut self,
+        answers: impl Stream<Item = (Appended<M>, bool)> + Send + 's,
+    ) -> BoxStream<'s, Appended<M>> {
+        let answers: BoxStream<'s, _> = Box::pin(answers);
+        Box::pin(stream::unfold(Some((self, answers)), |going| async move {
+            let (peer, mut answers) = going?;
+            let (answer, complete) = answers.next().await?;
+            let answer = peer.settle(answer);
+            Some((answer, complete.then_some((peer, answers))))
+        }))
+    }
+
     /// One append of the pipeline, and whether the pipeline may go on after it.
     async fn append_once<M: Machine>(
         self,
@@ -135,7 +215,6 @@ impl Peer {
             .last()
             .map(|entry| entry.log_id)
             .or(previous);
-        let ttl = ttl.max(self.least_append_ttl);
         let message = wire::append_request(request);
         let answer = self
             .ask::<M>(message, ttl, RPCTypes::AppendEntries)
@@ -164,18 +243,6 @@ fn understood<T, M: Machine>(read: Result<T, wire::MalformedMessage>) -> Result<
     read.map_err(|error| NetworkError::new(&error).into())
 }
 
-/// Ends with the first answer after which the pipeline may not go on.
-fn until_stopped<'s, M: Machine>(
-    answers: impl Stream<Item = (Appended<M>, bool)> + Send + 's,
-) -> BoxStream<'s, Appended<M>> {
-    let answers: BoxStream<'s, _> = Box::pin(answers);
-    Box::pin(stream::unfold(Some(answers), |answers| async move {
-        let mut answers = answers?;
-        let (answer, complete) = answers.next().await?;
-        Some((answer, complete.then_some(answers)))
-    }))
-}
-
 impl<M: Machine> RaftNetworkV2<Types<M>> for Peer {
     type SnapshotData = Bytes;
 
@@ -184,7 +251,7 @@ impl<M: Machine> RaftNetworkV2<Types<M>> for Peer {
         request: AppendEntriesRequest<Types<M>>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types<M>>, Failure<M>> {
-        let ttl = option.soft_ttl().max(self.least_append_ttl);
+        let ttl = self.append_ttl(&option);
         let message = wire::append_request(request);
         let reply = self.ask::<M>(message, ttl, RPCTypes::AppendEntries).await?;
         understood(wire::read_append_reply(reply))
@@ -198,11 +265,11 @@ impl<M: Machine> RaftNetworkV2<Types<M>> for Peer {
     where
         S: Stream<Item = AppendEntriesRequest<Types<M>>> + Send + Unpin + 'static,
     {
-        let (peer, ttl) = (self.clone(), option.soft_ttl());
+        let (peer, ttl) = (self.clone(), self.append_ttl(&option));
         let answers = input
             .map(move |request| peer.clone().append_once::<M>(request, ttl))
             .buffered(PIPELINE);
-        Box::pin(ready(Ok(until_stopped(answers))))
+        Box::pin(ready(Ok(self.until_stopped(answers))))
     }
 
     async fn vote(
@@ -262,3 +329,6 @@ impl<M: Machine> RaftNetworkV2<Types<M>> for Peer {
         understood(wire::read_transfer_reply(reply))
     }
 }
+
+#[cfg(test)]
+mod tests;

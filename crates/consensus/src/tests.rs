@@ -7,9 +7,11 @@ mod disks;
 mod wires;
 
 mod elections;
+mod faults;
 mod members;
 mod outcomes;
 mod recovery;
 mod traps;
 
 pub(crate) use counter::Counter;
+pub(crate) use disks::HeldLog;

@@ -10,7 +10,7 @@ use leasehold_types::{GroupId, NodeId};
 /// Carries a group's messages to the replica of that group on another node.
 ///
 /// Calls to one node should arrive in the order in which their futures were first polled: several appends are under
-/// way at once, and one that overtakes another is sent again. Nothing worse comes of it.
+/// way at once, and one that overtakes another has to be sent again. Nothing worse comes of it.
 pub trait Transport: Send + Sync + 'static {
     /// Asks one question and gives up once `ttl` has passed.
     fn call(

@@ -19,8 +19,11 @@ use crate::machine::Machine;
 use crate::status::GroupStatus;
 use crate::types::{LeaderId, Types};
 
-/// A replica that is at most this many entries behind counts as caught up.
-const CAUGHT_UP_WITHIN: u64 = 1_024;
+/// A replica that is at most this many entries behind may get a vote: more than are ever under way to it.
+const VOTE_WITHIN: u64 = 1_024;
+
+/// A voter that is at most this many entries behind may be handed leadership. Nothing is decided until it has them.
+const LEAD_WITHIN: u64 = 256;
 
 /// Most voters: a sixth and seventh would make every write slower and survive nothing that regions do.
 const VOTERS_MAX: usize = 5;
@@ -295,7 +298,7 @@ fn check_voters(
         if !status.learners.contains(node) {
             return Err(ChangeError::NotMember { node: *node });
         }
-        check_ready(status, heard, *node)?;
+        check_ready(status, heard, *node, VOTE_WITHIN)?;
     }
     let (heard, needed) = (wanted.intersection(heard).count(), given / 2 + 1);
     if heard < needed {
@@ -315,7 +318,7 @@ fn check_transfer(
     to: NodeId,
 ) -> Result<(), ChangeError> {
     if status.voters.contains(&to) {
-        return check_ready(status, heard, to);
+        return check_ready(status, heard, to, LEAD_WITHIN);
     }
     if status.learners.contains(&to) {
         return Err(ChangeError::NotVoter { node: to });
@@ -323,11 +326,12 @@ fn check_transfer(
     Err(ChangeError::NotMember { node: to })
 }
 
-/// Whether a node answers and has the log.
+/// Whether a node answers and has the log but for a few entries.
 fn check_ready(
     status: &GroupStatus,
     heard: &BTreeSet<NodeId>,
     node: NodeId,
+    within: u64,
 ) -> Result<(), ChangeError> {
     if !heard.contains(&node) {
         return Err(ChangeError::Silent { node });
@@ -336,7 +340,7 @@ fn check_ready(
     let entries = matched.map_or(status.last_log + 1, |matched| {
         status.last_log.saturating_sub(matched)
     });
-    if matched.is_none() || entries > CAUGHT_UP_WITHIN {
+    if matched.is_none() || entries > within {
         return Err(ChangeError::Behind { node, entries });
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! A log store whose syncs a test can hold back, and whose power it can cut.
+//! A log store whose syncs a test can hold back or fail, and whose power it can cut.
 
 use std::io;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use leasehold_types::GroupId;
 
 /// Shows at once what is submitted, as every store does, and syncs when it is let.
 #[derive(Default)]
-pub(super) struct HeldLog {
+pub(crate) struct HeldLog {
     state: Mutex<State>,
 }
 
@@ -19,7 +19,15 @@ struct State {
     seen: MemoryLog,
     synced: Vec<Operation>,
     held_back: Vec<(Operation, Done)>,
-    holding: bool,
+    mood: Mood,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Mood {
+    #[default]
+    Syncing,
+    Holding,
+    Failing,
 }
 
 impl HeldLog {
@@ -28,12 +36,30 @@ impl HeldLog {
     }
 
     /// From now on nothing is synced.
-    pub(super) fn hold(&self) {
-        self.state().holding = true;
+    pub(crate) fn hold(&self) {
+        self.state().mood = Mood::Holding;
+    }
+
+    /// What was held back is synced, and everything from now on.
+    pub(crate) fn release(&self) {
+        let mut state = self.state();
+        state.mood = Mood::Syncing;
+        let held_back = std::mem::take(&mut state.held_back);
+        let (operations, dones): (Vec<_>, Vec<_>) = held_back.into_iter().unzip();
+        state.synced.extend(operations);
+        drop(state);
+        for done in dones {
+            done(Ok(()));
+        }
+    }
+
+    /// From now on every sync fails.
+    pub(crate) fn fail(&self) {
+        self.state().mood = Mood::Failing;
     }
 
     /// What the disk holds after the power failed: what was synced, and nothing else.
-    pub(super) fn after_power_failure(&self) -> Self {
+    pub(crate) fn after_power_failure(&self) -> Self {
         let synced = self.state().synced.clone();
         let log = Self::default();
         for operation in synced {
@@ -49,12 +75,16 @@ impl LogStore for HeldLog {
         state
             .seen
             .submit(operation.clone(), Box::new(|result| result.unwrap()));
-        if state.holding {
-            return state.held_back.push((operation, done));
-        }
-        state.synced.push(operation);
+        let result = match state.mood {
+            Mood::Holding => return state.held_back.push((operation, done)),
+            Mood::Failing => Err(io::Error::other("the disk is broken, as the test ordered")),
+            Mood::Syncing => {
+                state.synced.push(operation);
+                Ok(())
+            }
+        };
         drop(state);
-        done(Ok(()));
+        done(result);
     }
 
     fn entries(

@@ -1,6 +1,8 @@
 //! What a replica knows after it was down.
 
 use super::cluster::Cluster;
+use crate::group::ProposeError;
+use crate::status::GroupStatus;
 use crate::timings::{Retention, Timings};
 
 #[tokio::test(start_paused = true)]
@@ -53,4 +55,25 @@ async fn single_voter_leads_again_after_a_restart() {
     cluster.group(1).propose(2).await.unwrap();
     cluster.group(1).read_barrier().await.unwrap();
     assert_eq!(cluster.commands(1), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replica_whose_disk_fails_stops_and_another_takes_over() {
+    let cluster = Cluster::of_three(Timings::Lan).await;
+    cluster.group(1).propose(1).await.unwrap();
+    cluster.log(1).fail();
+    let lost = cluster.group(1).propose(2).await;
+    assert!(
+        matches!(lost, Ok(_) | Err(ProposeError::Unknown)),
+        "{lost:?}"
+    );
+    let broken = |status: &GroupStatus| status.fatal.is_some();
+    let status = cluster.await_status(cluster.group(1), broken).await;
+    assert!(status.fatal.unwrap().contains("the disk is broken"));
+    assert_eq!(
+        cluster.group(1).propose(3).await,
+        Err(ProposeError::Stopped)
+    );
+    let (_, leader) = cluster.await_leader_among(&[2, 3]).await;
+    cluster.group(leader).propose(4).await.unwrap();
 }

@@ -20,12 +20,18 @@ pub(super) struct Wires {
     cut: Mutex<BTreeSet<(NodeId, NodeId)>>,
     groups: Mutex<BTreeMap<NodeId, Group<Counter>>>,
     delay: Mutex<Duration>,
+    jitter: Mutex<Dice>,
 }
 
 impl Wires {
     /// How long every message takes, one way.
     pub(super) fn set_delay(&self, delay: Duration) {
         *self.delay.lock().unwrap() = delay;
+    }
+
+    /// Every message takes up to this much longer, one more than another: they overtake each other.
+    pub(super) fn set_jitter(&self, seed: u64, most: Duration) {
+        *self.jitter.lock().unwrap() = Dice { seed, most };
     }
 
     pub(super) fn attach(&self, node: NodeId, group: Group<Counter>) {
@@ -60,7 +66,7 @@ impl Wires {
         if self.cut.lock().unwrap().contains(&(from, to)) {
             std::future::pending::<()>().await;
         }
-        let delay = *self.delay.lock().unwrap();
+        let delay = *self.delay.lock().unwrap() + self.jitter.lock().unwrap().span();
         if !delay.is_zero() {
             sleep(delay).await;
         }
@@ -72,6 +78,27 @@ impl Wires {
         let unreachable = TransportError::Unreachable { to: node, reason };
         groups.get(&node).cloned().ok_or(unreachable)
     }
+}
+
+/// Numbers that look random and repeat with their seed.
+#[derive(Debug, Default)]
+struct Dice {
+    seed: u64,
+    most: Duration,
+}
+
+impl Dice {
+    fn span(&mut self) -> Duration {
+        self.most * u32::try_from(roll(&mut self.seed, 1_000)).unwrap() / 1_000
+    }
+}
+
+/// A number below `sides`, by the generator of Steele, Lea and Flood, "Fast splittable pseudorandom number generators".
+pub(super) fn roll(seed: &mut u64, sides: u64) -> u64 {
+    *seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mixed = (*seed ^ (*seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (mixed ^ (mixed >> 31)) % sides
 }
 
 /// One node's end of the wires.
