@@ -229,7 +229,7 @@ impl Dispatcher {
             if session.class != class {
                 continue;
             }
-            let is_heard = now.since(session.heard_at) <= lease;
+            let is_heard = now.since(session.heard_at) < lease;
             if is_heard && session.credit() > 0 {
                 return Some(id);
             }

@@ -38,7 +38,7 @@ pub enum PartsError {
     /// A job is given twice, or is both held and remembered.
     #[error("job {0} is among the parts twice")]
     Repeated(JobId),
-    /// Two jobs have the same place in the order of arrival, or one comes after the end of it.
+    /// A job's place in the order of arrival is after the end of it.
     #[error("job {job} has sequence {sequence}, which is not below {arrivals} arrivals")]
     Sequence {
         /// The job.

@@ -1,2 +1,13 @@
-//! Tests.
+//! What must hold of a shard, rule by rule, and under random histories.
+
+mod desk;
+mod dispatching;
+mod ends;
+mod faults;
+mod fences;
 pub(super) mod fixture;
+mod keeping;
+mod leasing;
+mod reading;
+mod submits;
+mod takeovers;
