@@ -10,6 +10,8 @@
 
 mod check;
 mod layers;
+#[cfg(test)]
+mod sample;
 mod text;
 
 use std::path::PathBuf;
