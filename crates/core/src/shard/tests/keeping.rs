@@ -19,10 +19,11 @@ fn policy() -> QueuePolicy {
 
 fn purge(shard: &mut Fixture) -> (u32, u32, bool) {
     let limit = limits::PURGE_JOBS;
-    match shard.one(Command::Purge(Purge { limit })) {
-        Outcome::Purged { jobs, keys, more } => (jobs, keys, more),
-        outcome => panic!("not purged: {outcome:?}"),
-    }
+    let outcome = shard.one(Command::Purge(Purge { limit }));
+    let Outcome::Purged { jobs, keys, more } = outcome else {
+        panic!("not purged: {outcome:?}");
+    };
+    (jobs, keys, more)
 }
 
 fn done(shard: &mut Fixture, submit: Submit) {

@@ -6,8 +6,12 @@ mod ends;
 mod faults;
 mod fences;
 pub(super) mod fixture;
+
+mod invariants;
 mod keeping;
 mod leasing;
+mod model;
+mod model_agrees;
 mod reading;
 mod submits;
 mod takeovers;
