@@ -6,6 +6,7 @@ use leasehold_core::shard::Refusal;
 use leasehold_core::shard::command::Submit;
 use leasehold_core::shard::outcome::Submitted;
 use leasehold_types::{Digest, IdempotencyKey, JobId, QueueName, TenantName, limits};
+use prost::Message;
 
 use super::spans::{bounded, if_given, ms, ms_up};
 use super::{ConvertError, agreed_digest, at_most, labels, parsed, parsed_if_given};
@@ -81,6 +82,13 @@ pub fn submit(wire: v1::NewJob, computed: Option<Digest>) -> Result<Submit, Conv
         deadline: (!deadline.is_zero()).then_some(deadline),
         requirement: labels::requirement(wire.requirement)?,
     })
+}
+
+/// How many bytes a new job takes in a submit, with room for its frame there.
+#[must_use]
+pub fn wire_bytes(wire: &v1::NewJob) -> usize {
+    const FRAME: usize = 8;
+    wire.encoded_len() + FRAME
 }
 
 fn priority(given: Option<u32>) -> Result<u8, ConvertError> {
@@ -259,6 +267,17 @@ mod tests {
         assert_eq!(job.priority, limits::PRIORITY_DEFAULT);
         assert_eq!((job.tenant, job.key, job.deadline), (None, None, None));
         assert_eq!(job.requirement, Requirement::default());
+    }
+
+    #[test]
+    fn size_of_a_submit_is_at_most_the_sum_of_its_jobs() {
+        let job = v1::NewJob {
+            payload: vec![0; limits::INLINE_BYTES].into(),
+            ..new_job()
+        };
+        let bytes = 3 * wire_bytes(&job);
+        let jobs = vec![job; 3];
+        assert!(v1::SubmitRequest { jobs }.encoded_len() <= bytes);
     }
 
     #[test]
