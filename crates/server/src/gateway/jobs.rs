@@ -34,7 +34,7 @@ impl Gateway {
     /// # Errors
     /// `not_found` when it was never submitted, `failed_precondition` when it is no longer kept.
     pub async fn get(&self, request: v1::GetRequest) -> Result<v1::GetResponse, ApiError> {
-        let shard = self.shard_named(&request.job_id);
+        let shard = self.shard_named(&request.job_id).await;
         self.about(shard, Call::Get(request), only!(Get)).await
     }
 
@@ -43,7 +43,7 @@ impl Gateway {
     /// # Errors
     /// `not_found`, or `failed_precondition` when it has ended otherwise.
     pub async fn cancel(&self, request: v1::CancelRequest) -> Result<v1::CancelResponse, ApiError> {
-        let shard = self.shard_named(&request.job_id);
+        let shard = self.shard_named(&request.job_id).await;
         self.about(shard, Call::Cancel(request), only!(Cancel))
             .await
     }
@@ -56,7 +56,7 @@ impl Gateway {
         &self,
         request: v1::RedriveRequest,
     ) -> Result<v1::RedriveResponse, ApiError> {
-        let shard = self.shard_named(&request.job_id);
+        let shard = self.shard_named(&request.job_id).await;
         self.about(shard, Call::Redrive(request), only!(Redrive))
             .await
     }
@@ -69,7 +69,7 @@ impl Gateway {
         &self,
         request: v1::DiscardRequest,
     ) -> Result<v1::DiscardResponse, ApiError> {
-        let shard = self.shard_named(&request.job_id);
+        let shard = self.shard_named(&request.job_id).await;
         self.about(shard, Call::Discard(request), only!(Discard))
             .await
     }
@@ -87,7 +87,7 @@ impl Gateway {
         &self,
         request: &v1::WaitRequest,
     ) -> Result<v1::WaitResponse, ApiError> {
-        let shard = self.shard_named(&request.job_id)?;
+        let shard = self.shard_named(&request.job_id).await?;
         let ends = self.now() + patience(request.timeout_ms)?;
         loop {
             let slice = ends.since(self.now()).min(WAIT_SLICE);
@@ -115,8 +115,10 @@ impl Gateway {
         self.counted(answer.and_then(|answer| only(answer).ok_or_else(|| odd(shard))))
     }
 
-    fn shard_named(&self, id: &str) -> Result<ShardId, ApiError> {
-        self.shard_of(job_id(id)?)
+    async fn shard_named(&self, id: &str) -> Result<ShardId, ApiError> {
+        let job = job_id(id)?;
+        self.map().await?;
+        self.shard_of(job)
     }
 
     fn now(&self) -> Timestamp {

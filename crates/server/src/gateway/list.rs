@@ -26,6 +26,7 @@ impl Gateway {
 
     async fn list_page(&self, request: &v1::ListRequest) -> Result<v1::ListResponse, ApiError> {
         let mut filter = JobFilter::try_from(request)?;
+        self.map().await?;
         let shards = self
             .cluster()
             .read(|metadata| still_to_list(metadata, &filter))?;

@@ -14,10 +14,12 @@ mod routes;
 mod submit;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use leasehold_api::{ApiError, v1};
 use leasehold_types::{JobId, ShardId};
+use tokio::time::{sleep, timeout};
 
 use crate::cluster::Cluster;
 use crate::metrics::Metrics;
@@ -29,6 +31,10 @@ pub use router::Router;
 
 /// How long a call may look for its shard's leader: a failover between regions, and some more.
 const CALL_TTL: Duration = Duration::from_secs(12);
+
+/// How long a request waits for this node to have read the map, and how often that is looked at.
+const MAP_PATIENCE: Duration = Duration::from_secs(5);
+const MAP_LOOK: Duration = Duration::from_millis(20);
 
 /// Takes users' and operators' requests. Clones are cheap.
 #[derive(Clone)]
@@ -42,6 +48,7 @@ struct Inner {
     shards: Shards,
     metrics: Metrics,
     seam: Seam,
+    map_is_read: AtomicBool,
 }
 
 impl Gateway {
@@ -60,6 +67,7 @@ impl Gateway {
             shards,
             metrics,
             seam,
+            map_is_read: AtomicBool::new(false),
         };
         Self {
             inner: Arc::new(inner),
@@ -74,6 +82,37 @@ impl Gateway {
 
     fn cluster(&self) -> &Cluster {
         &self.inner.cluster
+    }
+
+    /// Waits until this node has read the cluster's map.
+    ///
+    /// SUBTLE: a node that has just started reads its log from the beginning. Until it is through, a queue or a slice
+    /// that it does not find may well be there, and "there is no such thing" would be a lie.
+    async fn map(&self) -> Result<(), ApiError> {
+        let is_read = &self.inner.map_is_read;
+        if is_read.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let reading = async {
+            while !self.has_read_to_the_end() {
+                sleep(MAP_LOOK).await;
+            }
+        };
+        timeout(MAP_PATIENCE, reading).await.map_err(|_| {
+            ApiError::unavailable(
+                "this node is still reading the cluster's map: try again in a moment",
+            )
+        })?;
+        is_read.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn has_read_to_the_end(&self) -> bool {
+        let cluster = self.cluster();
+        let status = cluster.status();
+        let node = cluster.node();
+        let is_on_it = cluster.read(|metadata| metadata.node(node).is_some());
+        is_on_it && status.applied >= status.last_log
     }
 
     /// The shard that holds a job.

@@ -44,7 +44,11 @@ impl Gateway {
     }
 
     /// Every shard as its leader sees it; where that could not be asked, what metadata says, and why.
-    pub async fn list_shards(&self) -> v1::ListShardsResponse {
+    ///
+    /// # Errors
+    /// `unavailable` while this node has not read the map yet.
+    pub async fn list_shards(&self) -> Result<v1::ListShardsResponse, ApiError> {
+        self.map().await?;
         let ids: Vec<ShardId> = self
             .cluster()
             .read(|metadata| metadata.shards().map(|shard| shard.id).collect());
@@ -53,9 +57,9 @@ impl Gateway {
             Ok(shard) => shard,
             Err(error) => self.shard_without_leader(id, error),
         });
-        v1::ListShardsResponse {
+        Ok(v1::ListShardsResponse {
             shards: shards.collect(),
-        }
+        })
     }
 
     /// How each shard stands, from its leader, all asked at once.

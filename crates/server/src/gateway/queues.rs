@@ -37,6 +37,7 @@ impl Gateway {
         request: &v1::CreateQueueRequest,
     ) -> Result<v1::QueueResponse, ApiError> {
         let create = CreateQueue::try_from(request)?;
+        self.map().await?;
         let name = create.name.clone();
         let command = MetadataCommand::CreateQueue(create);
         let outcome = self.cluster().propose(command).await?;
@@ -60,6 +61,7 @@ impl Gateway {
         request: &v1::SetQueueRequest,
     ) -> Result<v1::QueueResponse, ApiError> {
         let mut merges = 0;
+        self.map().await?;
         loop {
             let set = self.merged(request)?;
             let name = set.name.clone();
@@ -123,6 +125,7 @@ impl Gateway {
         &self,
         request: &v1::GetQueueRequest,
     ) -> Result<v1::QueueResponse, ApiError> {
+        self.map().await?;
         let name = queue_name(&request.name).map_err(ApiError::from);
         let record = self.counted(name.and_then(|name| self.record(&name)))?;
         let counts = self.counts_of(&record.shards).await;
@@ -131,7 +134,11 @@ impl Gateway {
     }
 
     /// Every queue with its counts, and the shards whose counts are missing.
-    pub async fn list_queues(&self) -> v1::ListQueuesResponse {
+    ///
+    /// # Errors
+    /// `unavailable` while this node has not read the map yet.
+    pub async fn list_queues(&self) -> Result<v1::ListQueuesResponse, ApiError> {
+        self.map().await?;
         let (records, shards) = self.cluster().read(|metadata| {
             let records: Vec<QueueRecord> = metadata.queues().cloned().collect();
             let shards: Vec<ShardId> = metadata.shards().map(|shard| shard.id).collect();
@@ -139,10 +146,10 @@ impl Gateway {
         });
         let counts = self.counts_of(&shards).await;
         let with_counts = |record: &QueueRecord| to_queue(record, counts.of(record));
-        v1::ListQueuesResponse {
+        Ok(v1::ListQueuesResponse {
             queues: records.iter().map(with_counts).collect(),
             missing_shards: counts.missing.iter().map(|shard| shard.get()).collect(),
-        }
+        })
     }
 
     async fn counts_of(&self, shards: &[ShardId]) -> Counts {

@@ -49,7 +49,7 @@ struct Inner {
 
 /// What came of one try.
 enum Tried {
-    Answered(v1::ShardAnswer),
+    Answered(Box<v1::ShardAnswer>),
     /// A definite error: repeating changes nothing.
     Refused(ApiError),
     /// Certainly not done; perhaps with the one to ask instead.
@@ -107,7 +107,7 @@ impl Router {
             match self.ask(node, call.clone(), left).await {
                 Tried::Answered(answer) => {
                     self.remember(shard, node);
-                    return Ok(answer);
+                    return Ok(*answer);
                 }
                 Tried::Refused(error) => return Err(error),
                 Tried::NotDone(error, hint) => self.turn_away(&mut course, node, error, hint),
@@ -286,7 +286,7 @@ impl Course {
 /// An error of the whole call decides how to go on; anything else is the answer.
 fn sorted(answer: v1::ShardAnswer) -> Tried {
     let Some(v1::shard_answer::Answer::Error(error)) = answer.answer else {
-        return Tried::Answered(answer);
+        return Tried::Answered(Box::new(answer));
     };
     let error = ApiError::from(error);
     match error.code {

@@ -106,7 +106,8 @@ impl Gateway {
     ///
     /// # Errors
     /// When a field is malformed, or there is no such queue.
-    pub fn route(&self, request: &v1::RouteRequest) -> Result<v1::RouteResponse, ApiError> {
+    pub async fn route(&self, request: &v1::RouteRequest) -> Result<v1::RouteResponse, ApiError> {
+        self.map().await?;
         let query = RouteQuery::try_from(request).map_err(ApiError::from);
         let route = self.counted(query.and_then(|query| self.find_route(&query)))?;
         Ok(v1::RouteResponse {

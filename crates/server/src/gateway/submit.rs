@@ -33,6 +33,7 @@ impl Gateway {
     /// When the batch as a whole is out of bounds. What is wrong with a single job is in its own answer.
     pub async fn submit(&self, request: v1::SubmitRequest) -> Result<v1::SubmitResponse, ApiError> {
         self.counted(check_batch(&request.jobs).map_err(ApiError::from))?;
+        self.counted(self.map().await)?;
         let mut results: Vec<Option<v1::SubmitResult>> = Vec::new();
         let mut parts: BTreeMap<ShardId, Part> = BTreeMap::new();
         for (position, job) in request.jobs.into_iter().enumerate() {

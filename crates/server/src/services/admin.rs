@@ -49,7 +49,7 @@ impl Admin for AdminService {
         &self,
         _request: Request<v1::ListQueuesRequest>,
     ) -> Result<Response<v1::ListQueuesResponse>, Status> {
-        Ok(Response::new(self.gateway.list_queues().await))
+        Ok(Response::new(self.gateway.list_queues().await?))
     }
 
     async fn redrive(
@@ -79,6 +79,6 @@ impl Admin for AdminService {
         &self,
         _request: Request<v1::ListShardsRequest>,
     ) -> Result<Response<v1::ListShardsResponse>, Status> {
-        Ok(Response::new(self.gateway.list_shards().await))
+        Ok(Response::new(self.gateway.list_shards().await?))
     }
 }

@@ -36,7 +36,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::RouteRequest>,
     ) -> Result<Response<v1::RouteResponse>, Status> {
-        Ok(Response::new(self.gateway.route(request.get_ref())?))
+        Ok(Response::new(self.gateway.route(request.get_ref()).await?))
     }
 
     async fn submit(

@@ -193,7 +193,7 @@ mod tests {
         Change::LeaseEnded {
             job: job(number),
             fence: FenceToken::default(),
-            session: SessionId::new(1),
+            session: SessionId::from_random(1),
         }
     }
 

@@ -130,8 +130,8 @@ impl Shards {
         self.read().keys().copied().collect()
     }
 
-    /// Hands leaderships away where another replica is caught up, ends the runners and closes the groups. Returns once
-    /// that is done, or once `within` has passed.
+    /// Hands leaderships away where another replica is caught up, ends the runners and closes the groups. Handing over
+    /// takes at most `within`; with none, nothing is handed over.
     pub async fn stop(&self, within: Duration) {
         let replicas: Vec<_> = self.read().values().cloned().collect();
         join_all(replicas.iter().map(|replica| replica.stop(within))).await;

@@ -23,6 +23,9 @@ use super::{Deliveries, ShardsOptions, answer, runner};
 /// KiB of submitted jobs that may wait for a leader's log. What comes on top is refused with a time to come back.
 const ADMITTED_KIB: usize = 64 * 1024;
 
+/// A runner that was told to end waits for nothing; it can only be busy.
+const RUNNER_ENDS_WITHIN: Duration = Duration::from_secs(5);
+
 /// A replica and its runner.
 pub(super) struct Replica {
     shared: Arc<Shared>,
@@ -89,13 +92,15 @@ impl Replica {
         answer::answer(&self.shared, call).await
     }
 
-    /// Hands leadership away if it can, ends the runner, closes the group.
+    /// Hands leadership away if there is time for it and it can, ends the runner, closes the group.
     pub(super) async fn stop(&self, within: Duration) {
-        self.shared.hand_over(within).await;
+        if !within.is_zero() {
+            self.shared.hand_over(within).await;
+        }
         self.shared.stop.cancel();
         let runner = self.runner.lock().await.take();
         if let Some(runner) = runner
-            && timeout(within, runner).await.is_err()
+            && timeout(RUNNER_ENDS_WITHIN, runner).await.is_err()
         {
             tracing::warn!(shard_id = %self.shared.shard, "runner did not end in time");
         }

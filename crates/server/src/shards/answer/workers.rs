@@ -65,6 +65,14 @@ pub(super) async fn session_ended(
     Ok(v1::SessionEndedAnswer {})
 }
 
+/// One write on its way.
+enum Item {
+    /// Goes to the log.
+    Written(Write),
+    /// Cannot be read, and is answered already.
+    Refused(Box<v1::WriteAnswer>),
+}
+
 /// Results, failures and releases, each with its own answer, in order.
 pub(super) async fn writes(
     shared: &Shared,
@@ -78,13 +86,17 @@ pub(super) async fn writes(
         )));
     }
     let mut commands = Vec::with_capacity(request.writes.len());
-    let items = request.writes.into_iter().map(|wire| {
+    let mut items = Vec::with_capacity(request.writes.len());
+    for wire in request.writes {
         let named = names(&wire);
-        let (write, command) = to_write(wire).map_err(|error| refused(named, error.into()))?;
-        commands.push(command);
-        Ok(write)
-    });
-    let items: Vec<Result<Write, v1::WriteAnswer>> = items.collect();
+        items.push(match to_write(wire) {
+            Ok((write, command)) => {
+                commands.push(command);
+                Item::Written(write)
+            }
+            Err(error) => Item::Refused(Box::new(refused(named, error.into()))),
+        });
+    }
     let outcomes = writes::write(shared, commands).await?;
     let stamp = shared.look(|state| state.stamp());
     Ok(v1::WorkerWritesAnswer {
@@ -93,14 +105,14 @@ pub(super) async fn writes(
 }
 
 fn put_together(
-    items: Vec<Result<Write, v1::WriteAnswer>>,
+    items: Vec<Item>,
     outcomes: Vec<Outcome>,
     stamp: Timestamp,
 ) -> Vec<v1::WriteAnswer> {
     let mut outcomes = outcomes.into_iter();
     let answers = items.into_iter().filter_map(|item| match item {
-        Ok(write) => Some(write_answer(&write, 0, &outcomes.next()?, stamp)),
-        Err(refused) => Some(refused),
+        Item::Written(write) => Some(write_answer(&write, 0, &outcomes.next()?, stamp)),
+        Item::Refused(answer) => Some(*answer),
     });
     answers.collect()
 }

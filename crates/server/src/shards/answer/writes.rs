@@ -164,10 +164,11 @@ pub(super) async fn cancel(
     request: v1::CancelRequest,
 ) -> Result<v1::CancelResponse, ApiError> {
     let cancel = Cancel::try_from(request)?;
-    match write_one(shared, Command::Cancel(cancel)).await? {
-        Outcome::Cancelled { repeated } => Ok(v1::CancelResponse { repeated }),
-        other => Err(odd(other)),
+    let outcome = write_one(shared, Command::Cancel(cancel)).await?;
+    if let Outcome::Cancelled { repeated } = outcome {
+        return Ok(v1::CancelResponse { repeated });
     }
+    Err(odd(outcome))
 }
 
 pub(super) async fn redrive(
@@ -175,10 +176,11 @@ pub(super) async fn redrive(
     request: &v1::RedriveRequest,
 ) -> Result<v1::RedriveResponse, ApiError> {
     let redrive = Redrive::try_from(request)?;
-    match write_one(shared, Command::Redrive(redrive)).await? {
-        Outcome::Redriven => Ok(v1::RedriveResponse {}),
-        other => Err(odd(other)),
+    let outcome = write_one(shared, Command::Redrive(redrive)).await?;
+    if let Outcome::Redriven = outcome {
+        return Ok(v1::RedriveResponse {});
     }
+    Err(odd(outcome))
 }
 
 pub(super) async fn discard(
@@ -186,8 +188,9 @@ pub(super) async fn discard(
     request: &v1::DiscardRequest,
 ) -> Result<v1::DiscardResponse, ApiError> {
     let discard = Discard::try_from(request)?;
-    match write_one(shared, Command::Discard(discard)).await? {
-        Outcome::Discarded => Ok(v1::DiscardResponse {}),
-        other => Err(odd(other)),
+    let outcome = write_one(shared, Command::Discard(discard)).await?;
+    if let Outcome::Discarded = outcome {
+        return Ok(v1::DiscardResponse {});
     }
+    Err(odd(outcome))
 }

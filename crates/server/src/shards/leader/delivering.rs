@@ -162,7 +162,7 @@ mod tests {
             queue: QueueName::new("chat").unwrap(),
             fence: FenceToken::default(),
             attempt: 1,
-            session: SessionId::new(1),
+            session: SessionId::from_random(1),
             gateway: NodeId::new(gateway),
             payload: Bytes::from(vec![0; bytes]),
             lease: Duration::ZERO,
@@ -195,12 +195,12 @@ mod tests {
     fn only_grants_of_unknown_sessions_go_back_when_the_gateway_was_reached() {
         let here = undelivered(&assignment(1, 0));
         let mut gone = here;
-        gone.session = SessionId::new(2);
+        gone.session = SessionId::from_random(2);
         let answer = v1::DeliveryAnswer {
-            unknown_sessions: vec![SessionId::new(2).to_string()],
+            unknown_sessions: vec![SessionId::from_random(2).to_string()],
         };
         let back = of_unknown_sessions(&answer, vec![here, gone]);
         assert_eq!(back.len(), 1);
-        assert!(back[0].fate == Fate::SessionGone && back[0].session == SessionId::new(2));
+        assert!(back[0].fate == Fate::SessionGone && back[0].session == SessionId::from_random(2));
     }
 }
