@@ -101,12 +101,11 @@ impl Dispatcher {
     ) -> Option<Assignment> {
         let pending = self.in_flight.take_grant(job)?;
         self.reactivate(state, job);
-        let Outcome::Granted(granted) = outcome else {
-            self.settle_credit(pending.session, false);
-            return None;
-        };
-        let number = self.settle_credit(pending.session, true);
-        let lease = state.lease(job).filter(|l| l.fence == granted.fence)?;
+        let granted = as_granted(outcome);
+        // A lease that has ended since, by a cancel for one, is sent to nobody and costs no slot.
+        let lease = granted.and_then(|g| state.lease(job).filter(|l| l.fence == g.fence));
+        let number = self.settle_credit(pending.session, lease.is_some());
+        let (granted, lease) = (granted?, lease?);
         let Some(number) = number else {
             self.leases.end(job, Ending::Return);
             return None;
@@ -177,5 +176,22 @@ impl Dispatcher {
             drop(ready);
             self.matching.activate(state, &lane, &header.tenant);
         }
+    }
+}
+
+const fn as_granted(outcome: &Outcome) -> Option<&Granted> {
+    match outcome {
+        Outcome::Granted(granted) => Some(granted),
+        Outcome::Led(_)
+        | Outcome::Submitted(_)
+        | Outcome::Contacted
+        | Outcome::Completed { .. }
+        | Outcome::AttemptEnded(_)
+        | Outcome::Cancelled { .. }
+        | Outcome::Redriven
+        | Outcome::Discarded
+        | Outcome::Purged { .. }
+        | Outcome::PolicyPut
+        | Outcome::Refused(_) => None,
     }
 }

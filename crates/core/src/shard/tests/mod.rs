@@ -7,6 +7,7 @@ mod faults;
 mod fences;
 pub(super) mod fixture;
 
+mod histories;
 mod invariants;
 mod keeping;
 mod leasing;
@@ -15,3 +16,4 @@ mod model_agrees;
 mod reading;
 mod submits;
 mod takeovers;
+mod world;
