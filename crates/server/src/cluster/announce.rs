@@ -74,19 +74,25 @@ async fn announce_once(
 }
 
 fn addresses(cluster: &Cluster, seeds: &[String]) -> Vec<String> {
-    let known = cluster.peers().addresses().into_iter();
-    known.map(|(_, address)| address).chain(seeds.iter().cloned()).collect()
+    let known = cluster.peers().heard_of().into_iter();
+    known
+        .map(|(_, _, address)| address)
+        .chain(seeds.iter().cloned())
+        .collect()
 }
 
 async fn ask(cluster: &Cluster, started: &NodeStarted, address: &str) -> Result<(), ApiError> {
     let request = wire::request(&Joining::Known(cluster.id(), started.clone()));
     let ttl = cluster.patience();
     let answer = cluster.peers().join(address, request, ttl).await;
-    let answer: v1::JoinResponse = answer.map_err(|error| ApiError::unavailable(error.to_string()))?;
+    let answer: v1::JoinResponse =
+        answer.map_err(|error| ApiError::unavailable(error.to_string()))?;
     match answer.result {
         Some(join_response::Result::Joined(_)) => Ok(()),
         Some(join_response::Result::Error(error)) => Err(error.into()),
-        None => Err(ApiError::unavailable(format!("{address} gave an empty answer"))),
+        None => Err(ApiError::unavailable(format!(
+            "{address} gave an empty answer"
+        ))),
     }
 }
 

@@ -1,10 +1,10 @@
 //! What other nodes ask of the metadata: changes that this node decides if it leads, and nodes that join.
 
+use leasehold_api::ApiError;
 use leasehold_api::convert::admin::{queue, queue_name, set_queue};
 use leasehold_api::convert::nodes::{Joining, leader_hint, node_status};
 use leasehold_api::convert::policy::timings_word;
 use leasehold_api::v1::{self, join_response, metadata_answer, metadata_call};
-use leasehold_api::ApiError;
 use leasehold_core::metadata::command::{CreateQueue, NodeStarted};
 use leasehold_core::metadata::{MetadataCommand, MetadataOutcome, MetadataRefusal};
 use leasehold_types::{ClusterId, ErrorCode, NodeId};
@@ -133,7 +133,8 @@ impl Cluster {
         let leader = self.status().leader;
         let nodes = self.read(|metadata| {
             let nodes = metadata.nodes();
-            let status = nodes.map(|record| node_status(record, self.peers().is_reachable(record.id)));
+            let status =
+                nodes.map(|record| node_status(record, self.peers().is_reachable(record.id)));
             status.collect()
         });
         v1::Joined {
@@ -152,7 +153,11 @@ impl Cluster {
             Ok(outcome) => Ok(outcome),
             Err(Missed::Over(error)) => Err(error),
             Err(Missed::NotDone(error, leader)) => Err(ApiError {
-                code: if leader.is_some() { ErrorCode::NotLeader } else { error.code },
+                code: if leader.is_some() {
+                    ErrorCode::NotLeader
+                } else {
+                    error.code
+                },
                 leader: leader.map(|leader| self.hint(leader)),
                 ..error
             }),

@@ -35,7 +35,9 @@ async fn carry_out(cluster: &Cluster) {
     for command in cluster.read(|metadata| plan(metadata, &alive)) {
         let what = summary(&command);
         match cluster.propose_here(command).await {
-            Ok(MetadataOutcome::Refused(refusal)) => tracing::debug!(what, %refusal, "plan refused"),
+            Ok(MetadataOutcome::Refused(refusal)) => {
+                tracing::debug!(what, %refusal, "plan refused")
+            }
             Ok(outcome) => tracing::info!(what, ?outcome, "plan carried out"),
             Err(Missed::NotDone(error, _) | Missed::Over(error)) => {
                 tracing::debug!(what, %error, "plan not carried out");
@@ -48,7 +50,10 @@ async fn carry_out(cluster: &Cluster) {
 fn summary(command: &MetadataCommand) -> String {
     match command {
         MetadataCommand::CreateShard(create) => {
-            format!("a shard for region {}, on node {}", create.home, create.initial)
+            format!(
+                "a shard for region {}, on node {}",
+                create.home, create.initial
+            )
         }
         MetadataCommand::IntendMembers(intend) => {
             let voters: Vec<String> = intend.voters.iter().map(ToString::to_string).collect();

@@ -33,7 +33,9 @@ fn tell(to: &watch::Sender<u64>, applied: u64) {
 fn learn_addresses(cluster: &Cluster) {
     let nodes: Vec<(NodeId, BootCount, String)> = cluster.read(|metadata| {
         let nodes = metadata.nodes();
-        nodes.map(|node| (node.id, node.boot, node.addresses.peer.clone())).collect()
+        nodes
+            .map(|node| (node.id, node.boot, node.addresses.peer.clone()))
+            .collect()
     });
     for (node, boots, address) in nodes {
         cluster.peers().know(node, boots, &address);

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
+use leasehold_api::ApiError;
 use leasehold_api::convert::nodes::Joining;
 use leasehold_api::convert::policy::timings;
 use leasehold_api::v1::{self, join_response};
-use leasehold_api::ApiError;
 use leasehold_core::metadata::command::{AddNode, Addresses};
 use leasehold_core::policy::{BackoffPolicy, Timings};
 use leasehold_core::retry::backoff;
@@ -42,7 +42,7 @@ pub enum JoinError {
         /// Who said so.
         address: String,
         /// What it said.
-        source: ApiError,
+        source: Box<ApiError>,
     },
 }
 
@@ -102,6 +102,7 @@ pub(crate) async fn join(
                 Ok(joined) => return Ok(joined),
                 Err(source) if is_final(source.code) => {
                     let address = (*address).clone();
+                    let source = Box::new(source);
                     return Err(JoinError::Refused { address, source });
                 }
                 Err(error) => waiting.note(address, &error.message),
@@ -118,7 +119,9 @@ async fn ask(address: &str, request: &v1::JoinRequest, seam: &Seam) -> Result<Jo
     match response.result {
         Some(join_response::Result::Joined(joined)) => read(joined),
         Some(join_response::Result::Error(error)) => Err(error.into()),
-        None => Err(ApiError::unavailable(format!("{address} gave an empty answer"))),
+        None => Err(ApiError::unavailable(format!(
+            "{address} gave an empty answer"
+        ))),
     }
 }
 

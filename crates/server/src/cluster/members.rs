@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use leasehold_consensus::{ChangeError, Group, GroupStatus, Machine};
+use leasehold_core::metadata::MembershipStep;
 use leasehold_core::metadata::controller::metadata_voters;
 use leasehold_core::metadata::reconcile::next_step;
-use leasehold_core::metadata::MembershipStep;
 use leasehold_types::{NodeId, ShardId};
 use tokio::time::sleep;
 
@@ -35,7 +35,10 @@ pub(crate) async fn follow_metadata(cluster: Cluster) {
         cluster.read(|metadata| {
             let wider = metadata_voters(metadata, &status.voters, &alive);
             let voters = wider.unwrap_or_else(|| status.voters.clone());
-            let learners = metadata.nodes().map(|node| node.id).filter(|node| !voters.contains(node));
+            let learners = metadata
+                .nodes()
+                .map(|node| node.id)
+                .filter(|node| !voters.contains(node));
             Some(Intent {
                 learners: learners.collect(),
                 voters,

@@ -186,8 +186,12 @@ impl Cluster {
         let (voters, alive) = (self.status().voters, self.alive());
         self.read(|metadata| {
             let pending = status::pending(metadata, &voters, &alive);
-            let pending = pending.iter().map(|it| format!("{}: {}", it.subject, it.reason));
-            pending.chain(status::metadata_risk(metadata, &voters)).collect()
+            let pending = pending
+                .iter()
+                .map(|it| format!("{}: {}", it.subject, it.reason));
+            pending
+                .chain(status::metadata_risk(metadata, &voters))
+                .collect()
         })
     }
 

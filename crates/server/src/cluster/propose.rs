@@ -93,11 +93,17 @@ impl Cluster {
             let why = format!("only the leader of the metadata, node {leader}, can do this");
             return Err(Missed::Over(ApiError::unavailable(why)));
         };
-        match self.inner.peers.call_metadata(leader, call, self.patience()).await {
+        match self
+            .inner
+            .peers
+            .call_metadata(leader, call, self.patience())
+            .await
+        {
             Ok(answer) => passed_on(answer, command),
-            Err(error @ CallError::NotSent { .. }) => {
-                Err(Missed::NotDone(ApiError::unavailable(error.to_string()), None))
-            }
+            Err(error @ CallError::NotSent { .. }) => Err(Missed::NotDone(
+                ApiError::unavailable(error.to_string()),
+                None,
+            )),
             Err(error @ CallError::Unknown { .. }) => {
                 Err(Missed::Over(ApiError::unknown(error.to_string())))
             }
@@ -115,7 +121,10 @@ fn passed_on(
     };
     match error.code {
         ErrorCode::NotLeader | ErrorCode::Unavailable => {
-            let hint = error.leader.as_ref().map(|leader| NodeId::new(leader.node_id));
+            let hint = error
+                .leader
+                .as_ref()
+                .map(|leader| NodeId::new(leader.node_id));
             Err(Missed::NotDone(error, hint))
         }
         ErrorCode::InvalidArgument
@@ -149,7 +158,9 @@ fn refused(outcome: MetadataOutcome) -> Result<MetadataOutcome, ApiError> {
 fn missed(error: ProposeError) -> Missed {
     let message = format!("metadata: {error}");
     match error {
-        ProposeError::NotLeader { leader } => Missed::NotDone(ApiError::unavailable(message), leader),
+        ProposeError::NotLeader { leader } => {
+            Missed::NotDone(ApiError::unavailable(message), leader)
+        }
         ProposeError::LeaseLapsed => Missed::NotDone(ApiError::unavailable(message), None),
         ProposeError::Stopped => Missed::Over(ApiError::unavailable(message)),
         ProposeError::Unknown => Missed::Over(ApiError::unknown(message)),

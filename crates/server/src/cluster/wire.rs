@@ -3,9 +3,9 @@
 //! What users and joining nodes may ask for has a form on the wire; what only the leader itself decides (founding,
 //! placing shards) has none.
 
+use leasehold_api::ApiError;
 use leasehold_api::convert::nodes::Joining;
 use leasehold_api::v1::{self, metadata_answer, metadata_call};
-use leasehold_api::ApiError;
 use leasehold_core::metadata::{MetadataCommand, MetadataOutcome};
 use leasehold_core::policy::QueuePolicy;
 use leasehold_types::NodeId;

@@ -1,13 +1,12 @@
 //! How a node comes to its place in a cluster: it has one, founds one, or joins one.
 
-use std::sync::Arc;
-
 use leasehold_core::metadata::command::{Addresses, Found};
+use leasehold_core::policy::Timings;
 use leasehold_storage::Identity;
-use leasehold_types::{BootCount, ClusterId, NodeId};
+use leasehold_types::ClusterId;
 
 use super::error::StartError;
-use super::keepsake::Keepsake;
+use super::keepsake::{Keepsake, KnownPeer, KnownPlace};
 use super::store::Store;
 use crate::cluster::{FOUNDER, Membership, Newcomer, join};
 use crate::config::Config;
@@ -18,8 +17,8 @@ pub(super) struct Entry {
     pub(super) membership: Membership,
     /// What the founder still has to found its cluster with.
     pub(super) founding: Option<(Found, Newcomer)>,
-    /// Nodes heard of so far.
-    pub(super) nodes: Vec<(NodeId, BootCount, String)>,
+    /// What it noted for its next start, the nodes heard of so far among it.
+    pub(super) keepsake: Keepsake,
     /// The node has to tell the cluster that it started again.
     pub(super) is_restart: bool,
 }
@@ -39,7 +38,7 @@ pub(super) async fn enter(
         boots: store.folder.boots(),
     };
     match store.folder.identity() {
-        Some(identity) => resume(config, store, newcomer, identity, &keepsake),
+        Some(identity) => resume(config, store, newcomer, identity, keepsake),
         None if config.init => begin(config, seam, store, newcomer, keepsake),
         None if config.cluster.join.is_empty() => Err(StartError::NoCluster),
         None => enlist(config, seam, store, newcomer, keepsake).await,
@@ -52,13 +51,15 @@ fn resume(
     store: &Store,
     newcomer: Newcomer,
     identity: Identity,
-    keepsake: &Keepsake,
+    keepsake: Keepsake,
 ) -> Result<Entry, StartError> {
     let is_founded = identity.node != FOUNDER || store.is_founded();
     if config.init && is_founded {
         return Err(StartError::AlreadyMember(identity));
     }
-    let timings = keepsake.known_timings()?;
+    let place = keepsake.place()?;
+    check_region(identity, place, &newcomer)?;
+    let timings = place.timings;
     let membership = membership(&newcomer, identity, timings);
     let founding = (!is_founded).then(|| {
         let found = found(config, identity.cluster, timings);
@@ -67,8 +68,23 @@ fn resume(
     Ok(Entry {
         membership,
         founding,
-        nodes: Vec::new(),
+        keepsake,
         is_restart: true,
+    })
+}
+
+fn check_region(
+    identity: Identity,
+    place: &KnownPlace,
+    newcomer: &Newcomer,
+) -> Result<(), StartError> {
+    if place.region == newcomer.region {
+        return Ok(());
+    }
+    Err(StartError::OtherRegion {
+        node: identity.node,
+        joined: place.region.clone(),
+        configured: newcomer.region.clone(),
     })
 }
 
@@ -84,13 +100,13 @@ fn begin(
         cluster: ClusterId::from_random(seam.entropy.next_128()),
         node: FOUNDER,
     };
-    keepsake.set_timings(&seam.disk, timings)?;
+    keepsake.settle(&seam.disk, place(&newcomer, timings), Vec::new())?;
     store.folder.set_identity(identity)?;
     tracing::info!(cluster = %identity.cluster, "founding a cluster");
     Ok(Entry {
         membership: membership(&newcomer, identity, timings),
         founding: Some((found(config, identity.cluster, timings), newcomer)),
-        nodes: Vec::new(),
+        keepsake,
         is_restart: false,
     })
 }
@@ -107,23 +123,31 @@ async fn enlist(
         cluster: joined.cluster,
         node: joined.node,
     };
-    // The timings first: a folder with an identity is taken to have them.
-    keepsake.set_timings(&Arc::clone(&seam.disk), joined.timings)?;
+    // The note first: a folder with an identity is taken to have it.
+    let peers = joined
+        .nodes
+        .into_iter()
+        .filter(|(node, _, _)| *node != joined.node);
+    let peers = peers.map(KnownPeer::from).collect();
+    keepsake.settle(&seam.disk, place(&newcomer, joined.timings), peers)?;
     store.folder.set_identity(identity)?;
     tracing::info!(cluster = %joined.cluster, node = %joined.node, "joined a cluster");
     Ok(Entry {
         membership: membership(&newcomer, identity, joined.timings),
         founding: None,
-        nodes: joined.nodes,
+        keepsake,
         is_restart: false,
     })
 }
 
-fn membership(
-    newcomer: &Newcomer,
-    identity: Identity,
-    timings: leasehold_core::policy::Timings,
-) -> Membership {
+fn place(newcomer: &Newcomer, timings: Timings) -> KnownPlace {
+    KnownPlace {
+        timings,
+        region: newcomer.region.clone(),
+    }
+}
+
+fn membership(newcomer: &Newcomer, identity: Identity, timings: Timings) -> Membership {
     Membership {
         cluster: identity.cluster,
         node: identity.node,
@@ -134,7 +158,7 @@ fn membership(
     }
 }
 
-fn found(config: &Config, cluster: ClusterId, timings: leasehold_core::policy::Timings) -> Found {
+fn found(config: &Config, cluster: ClusterId, timings: Timings) -> Found {
     Found {
         cluster,
         virtual_shards: config.founding.virtual_shards,

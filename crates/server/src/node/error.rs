@@ -23,7 +23,9 @@ pub enum StartError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// The node's note to itself cannot be read or written.
-    #[error("file {file} of the data folder: {reason}; restore it from a backup, or start with an empty folder to join as a new node")]
+    #[error(
+        "file {file} of the data folder: {reason}; restore it from a backup, or start with an empty folder to join as a new node"
+    )]
     Keepsake {
         /// Which file.
         file: &'static str,
@@ -37,7 +39,10 @@ pub enum StartError {
     #[error("cannot start the thread that writes the log: {0}")]
     Thread(#[source] io::Error),
     /// An address cannot be listened on.
-    #[error("cannot listen for {whom} at {address}: {source}{}", way_out(source, setting))]
+    #[error(
+        "cannot listen for {whom} at {address}: {source}{}",
+        way_out(source, setting)
+    )]
     Listen {
         /// Clients or peers.
         whom: &'static str,
@@ -49,7 +54,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// A second founding on one folder.
-    #[error("the data folder belongs to {0} already, and a cluster is founded once: start this node without --init")]
+    #[error(
+        "the data folder belongs to {0} already, and a cluster is founded once: start this node without --init"
+    )]
     AlreadyMember(Identity),
     /// Neither founding nor joining.
     #[error(
@@ -81,23 +88,26 @@ pub enum StartError {
 }
 
 fn way_out(error: &io::Error, setting: &str) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            format!(", so stop the process that has it, or set {setting} to another port")
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            format!(", so set {setting} to an address of this machine")
-        }
-        io::ErrorKind::PermissionDenied => format!(", so set {setting} to a port from 1024 on"),
-        _ => format!(", see {setting}"),
+    let kind = error.kind();
+    if kind == io::ErrorKind::AddrInUse {
+        return format!(", so stop the process that has it, or set {setting} to another port");
     }
+    if kind == io::ErrorKind::AddrNotAvailable {
+        return format!(", so set {setting} to an address of this machine");
+    }
+    if kind == io::ErrorKind::PermissionDenied {
+        return format!(", so set {setting} to a port from 1024 on");
+    }
+    format!(", see {setting}")
 }
 
 /// Why a running node has to end. What is acknowledged is safe in each case.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
     /// The disk no longer takes or syncs writes.
-    #[error("the data folder's disk does not sync any more: check the volume, then start the node again")]
+    #[error(
+        "the data folder's disk does not sync any more: check the volume, then start the node again"
+    )]
     DiskLost,
     /// The replica of the metadata broke.
     #[error("this node's replica of the metadata stopped: {reason}")]
@@ -127,6 +137,9 @@ mod tests {
         };
         let message = error.to_string();
         assert!(message.contains("127.0.0.1:7101"), "{message}");
-        assert!(message.contains("set listen.client to another port"), "{message}");
+        assert!(
+            message.contains("set listen.client to another port"),
+            "{message}"
+        );
     }
 }

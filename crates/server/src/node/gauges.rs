@@ -38,18 +38,27 @@ impl Gauges {
     fn sample(&self, stall: &mut Stall) {
         let peers = self.cluster.peers();
         // This node is in the one and not in the other.
-        self.metrics.peers(peers.reachable().len() - 1, peers.known());
-        self.metrics.metadata_applied(self.cluster.read(MetadataState::applied));
+        self.metrics
+            .peers(peers.reachable().len() - 1, peers.known());
+        self.metrics
+            .metadata_applied(self.cluster.read(MetadataState::applied));
         self.sample_group(self.cluster.group());
-        for group in self.shards.ids().into_iter().filter_map(|id| self.shards.group(id)) {
+        for group in self
+            .shards
+            .ids()
+            .into_iter()
+            .filter_map(|id| self.shards.group(id))
+        {
             self.sample_group(&group);
         }
         let health = self.log.health();
-        self.metrics.sample_log(stall.sample(&health, self.clock.now()));
+        self.metrics
+            .sample_log(stall.sample(&health, self.clock.now()));
     }
 
     fn sample_group<M: Machine>(&self, group: &Group<M>) {
-        self.metrics.sample_group(group.id(), sample(&group.status()));
+        self.metrics
+            .sample_group(group.id(), sample(&group.status()));
     }
 }
 

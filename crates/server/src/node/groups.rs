@@ -53,7 +53,11 @@ impl Replicas {
     /// A replica that cannot be opened stays closed, and the others serve: its group has more of them.
     async fn open(&self, shard: ShardId, initial: NodeId) {
         let group = GroupId::of_shard(shard);
-        let group = match self.opener.open(group, ShardState::new(Incarnation::default())).await {
+        let group = match self
+            .opener
+            .open(group, ShardState::new(Incarnation::default()))
+            .await
+        {
             Ok(group) => group,
             Err(error) => return tracing::error!(%shard, %error, "replica not opened"),
         };

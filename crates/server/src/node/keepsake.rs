@@ -1,30 +1,54 @@
-//! The node's note to itself: what it must still know after a crash, before its log can be read.
+//! The node's note to itself: what it must still know after a crash, before its log can be read or trusted.
 //!
-//! The random number that makes a repeated join the same join is here before the first join, and the cluster's timings
-//! before the first group is opened with them. A small TOML file, always replaced as a whole.
+//! The random number that makes a repeated join the same join is here before the first join; the cluster's timings
+//! before the first group is opened with them; and where the other nodes were last reached, since the metadata says so
+//! only as far as it is known to be committed, which after a crash may be nowhere near its end, and voters that cannot
+//! find each other commit nothing more. A small TOML file, always replaced as a whole.
 
+use std::io;
 use std::sync::Arc;
 
 use leasehold_core::policy::Timings;
 use leasehold_storage::{Disk, OpenMode};
+use leasehold_types::{BootCount, NodeId, RegionName};
 use serde::{Deserialize, Serialize};
 
 use super::error::StartError;
+use crate::cluster::Cluster;
 use crate::seam::Entropy;
 
 const FILE: &str = "node.toml";
 const TEMPORARY: &str = "node.toml.tmp";
-/// Longer than any that was written.
-const BYTES_MAX: u64 = 4_096;
+/// Longer than any that was written: a thousand nodes with the longest addresses.
+const BYTES_MAX: u64 = 1024 * 1024;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Keepsake {
     /// Hexadecimal, since TOML has no numbers of 128 bits.
     nonce: String,
-    /// What the cluster was founded with; absent until the node belongs to one.
+    /// Absent until the node belongs to a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) timings: Option<Timings>,
+    place: Option<KnownPlace>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    peers: Vec<KnownPeer>,
+}
+
+/// What the node is to its cluster, for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KnownPlace {
+    /// Timings of every group.
+    pub(super) timings: Timings,
+    /// Where the node joined.
+    pub(super) region: RegionName,
+}
+
+/// Another node, as last heard of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KnownPeer {
+    pub(super) node: NodeId,
+    pub(super) boots: BootCount,
+    pub(super) address: String,
 }
 
 impl Keepsake {
@@ -37,9 +61,10 @@ impl Keepsake {
         }
         let keepsake = Self {
             nonce: format!("{:032x}", entropy.next_128()),
-            timings: None,
+            place: None,
+            peers: Vec::new(),
         };
-        keepsake.save(disk)?;
+        keepsake.save(disk.as_ref()).map_err(failed)?;
         Ok(keepsake)
     }
 
@@ -48,24 +73,70 @@ impl Keepsake {
         self.parsed_nonce().expect("checked when it was read")
     }
 
-    /// Notes the cluster's timings, durably.
-    pub(super) fn set_timings(&mut self, disk: &Arc<dyn Disk>, timings: Timings) -> Result<(), StartError> {
-        self.timings = Some(timings);
-        self.save(disk)
+    /// Notes, durably, what the node is to its cluster and who else is there.
+    pub(super) fn settle(
+        &mut self,
+        disk: &Arc<dyn Disk>,
+        place: KnownPlace,
+        peers: Vec<KnownPeer>,
+    ) -> Result<(), StartError> {
+        self.place = Some(place);
+        self.peers = peers;
+        self.save(disk.as_ref()).map_err(failed)
     }
 
-    /// The timings of a node that belongs to a cluster.
-    pub(super) fn known_timings(&self) -> Result<Timings, StartError> {
-        self.timings.ok_or_else(|| failed("it does not say the timings of the cluster"))
+    /// The place of a node that belongs to a cluster.
+    pub(super) fn place(&self) -> Result<&KnownPlace, StartError> {
+        let place = self.place.as_ref();
+        place.ok_or_else(|| failed("it does not say the timings of the cluster"))
+    }
+
+    /// The other nodes, as last heard of.
+    pub(super) fn peers(&self) -> &[KnownPeer] {
+        &self.peers
     }
 
     fn parsed_nonce(&self) -> Result<u128, std::num::ParseIntError> {
         u128::from_str_radix(&self.nonce, 16)
     }
 
-    fn save(&self, disk: &Arc<dyn Disk>) -> Result<(), StartError> {
-        let text = toml::to_string(self).map_err(failed)?;
-        write(disk.as_ref(), &text).map_err(failed)
+    fn save(&self, disk: &dyn Disk) -> io::Result<()> {
+        let text = toml::to_string(self).map_err(io::Error::other)?;
+        write(disk, &text)
+    }
+}
+
+/// Keeps the note up to date with who is where. Runs for as long as the node does.
+///
+/// A failed write is no reason to stop: the note helps after a crash, and the log says what the disk is worth.
+pub(super) async fn keep(cluster: Cluster, mut keepsake: Keepsake, disk: Arc<dyn Disk>) {
+    let mut applied = cluster.applied();
+    loop {
+        let peers = cluster
+            .peers()
+            .heard_of()
+            .into_iter()
+            .map(KnownPeer::from)
+            .collect();
+        if keepsake.peers != peers {
+            keepsake.peers = peers;
+            if let Err(error) = keepsake.save(disk.as_ref()) {
+                tracing::warn!(%error, file = FILE, "addresses of other nodes not noted");
+            }
+        }
+        if applied.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+impl From<(NodeId, BootCount, String)> for KnownPeer {
+    fn from((node, boots, address): (NodeId, BootCount, String)) -> Self {
+        Self {
+            node,
+            boots,
+            address,
+        }
     }
 }
 
@@ -76,13 +147,13 @@ fn failed(reason: impl ToString) -> StartError {
     }
 }
 
-fn read(disk: &dyn Disk) -> std::io::Result<Option<String>> {
+fn read(disk: &dyn Disk) -> io::Result<Option<String>> {
     let file = match disk.open(FILE, OpenMode::Existing) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let length = usize::try_from(file.length()?.min(BYTES_MAX)).expect("a few KiB");
+    let length = usize::try_from(file.length()?.min(BYTES_MAX)).expect("a mebibyte");
     let mut bytes = vec![0; length];
     let mut filled = 0;
     while filled < length {
@@ -92,10 +163,10 @@ fn read(disk: &dyn Disk) -> std::io::Result<Option<String>> {
         }
     }
     bytes.truncate(filled);
-    String::from_utf8(bytes).map(Some).map_err(std::io::Error::other)
+    String::from_utf8(bytes).map(Some).map_err(io::Error::other)
 }
 
-fn write(disk: &dyn Disk, text: &str) -> std::io::Result<()> {
+fn write(disk: &dyn Disk, text: &str) -> io::Result<()> {
     let file = disk.open(TEMPORARY, OpenMode::Create)?;
     file.write_at(0, text.as_bytes())?;
     file.sync()?;
@@ -119,11 +190,16 @@ mod tests {
         memory.crash();
         let mut again = Keepsake::open(&disk, &entropy).unwrap();
         assert_eq!(again.nonce(), first.nonce());
-        assert!(again.known_timings().is_err());
-        again.set_timings(&disk, Timings::Lan).unwrap();
+        assert!(again.place().is_err());
+        let place = KnownPlace {
+            timings: Timings::Lan,
+            region: "eu".parse().unwrap(),
+        };
+        let peer = (NodeId::new(8), BootCount::new(3), "a:1".to_owned());
+        again.settle(&disk, place, vec![peer.into()]).unwrap();
         memory.crash();
         let last = Keepsake::open(&disk, &entropy).unwrap();
-        assert_eq!(last.known_timings().unwrap(), Timings::Lan);
+        assert_eq!(last, again);
         assert_eq!(last.nonce(), first.nonce());
     }
 

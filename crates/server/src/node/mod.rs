@@ -41,7 +41,8 @@ pub use error::{NodeError, StartError};
 
 use store::Store;
 
-/// A running node. Dropping it stops its tasks without ceremony, like a crash; see [`Node::stop`].
+/// A running node. It is ended by [`Node::stop`] or [`Node::halt`]; dropping it closes its doors, and leaves its
+/// replicas running until their runtime ends.
 pub struct Node {
     cluster: Cluster,
     shards: Shards,
@@ -153,6 +154,12 @@ impl Node {
             Err(_) => None,
         };
         error.unwrap_or(NodeError::Stopped)
+    }
+
+    /// Ends the node as a crash would, telling nobody and handing nothing over, but with its tasks ended and its folder
+    /// free. What was acknowledged is on disk.
+    pub async fn halt(self) {
+        Box::pin(stop::halt(self)).await;
     }
 
     /// Stops the node in good order: takes no more work, tells its workers, hands its leaderships over, waits for open

@@ -9,10 +9,15 @@ use crate::http::{Readiness, Ready};
 
 /// Waits for what is still missing, says what it is, and then says that the node is ready. From there on only a stop
 /// takes that back: a node without a leader in sight still forwards, waits and answers.
-pub(super) async fn prepare(cluster: Cluster, mut opened: watch::Receiver<u64>, readiness: Readiness) {
+pub(super) async fn prepare(
+    cluster: Cluster,
+    mut opened: watch::Receiver<u64>,
+    readiness: Readiness,
+) {
     let mut applied = cluster.applied();
     loop {
-        let missing = cluster.read(|metadata| missing(metadata, cluster.node(), *opened.borrow_and_update()));
+        let missing =
+            cluster.read(|metadata| missing(metadata, cluster.node(), *opened.borrow_and_update()));
         let Some(missing) = missing else {
             readiness.set(Ready::Yes);
             tracing::info!("ready");

@@ -15,7 +15,7 @@ use super::groups::Replicas;
 use super::handler::Handler;
 use super::serve::{Doors, listen};
 use super::store::{Opener, Store};
-use super::{Node, Tasks, readiness, watch as watching};
+use super::{Node, Tasks, keepsake, readiness, watch as watching};
 use crate::cluster::{self, Cluster, VERSION, raft_timings};
 use crate::config::{Config, ListenConfig};
 use crate::gateway::{Gateway, Router};
@@ -36,17 +36,19 @@ pub(super) async fn start(config: Config, seam: Seam) -> Result<Node, StartError
     let store = Store::open(&config.storage, &seam)?;
     let addresses = addresses(listen_at, &client_door, &peer_door);
     let entry = entry::enter(&config, &seam, &store, addresses).await?;
+    let seam = store.lend(&seam);
     let peers = peers(&entry, &seam);
     let timings = raft_timings(entry.membership.timings);
     let opener = store.opener(entry.membership.node, timings, &peers, &seam);
     let cluster = open_cluster(&entry, &opener, peers, &seam).await?;
     let works = Works::new(config, seam, cluster, store);
-    works.run(&entry, opener);
+    works.run(entry, opener);
     Ok(works.open_doors(client_door, peer_door))
 }
 
 fn addresses(config: &ListenConfig, client: &Listener, peer: &Listener) -> Addresses {
-    let or = |told: &Option<String>, bound: &Listener| told.as_ref().unwrap_or(&bound.address).clone();
+    let or =
+        |told: &Option<String>, bound: &Listener| told.as_ref().unwrap_or(&bound.address).clone();
     Addresses {
         client: or(&config.advertise_client, client),
         peer: or(&config.advertise_peer, peer),
@@ -66,8 +68,8 @@ fn peers(entry: &Entry, seam: &Seam) -> Peers {
         timings: raft_timings(ours.timings),
         seam: seam.clone(),
     });
-    for (node, boots, address) in &entry.nodes {
-        peers.know(*node, *boots, address);
+    for known in entry.keepsake.peers() {
+        peers.know(known.node, known.boots, &known.address);
     }
     peers
 }
@@ -84,22 +86,7 @@ async fn open_cluster(
     if let Some((found, founder)) = &entry.founding {
         cluster::found(&group, found.clone(), founder.add_node()).await?;
     }
-    let cluster = Cluster::new(entry.membership.clone(), group, peers, seam);
-    check_region(&cluster)?;
-    Ok(cluster)
-}
-
-fn check_region(cluster: &Cluster) -> Result<(), StartError> {
-    let (node, configured) = (cluster.node(), cluster.region());
-    let joined = cluster.read(|metadata| metadata.node(node).map(|node| node.region.clone()));
-    match joined {
-        Some(joined) if joined != configured => Err(StartError::OtherRegion {
-            node,
-            joined,
-            configured,
-        }),
-        Some(_) | None => Ok(()),
-    }
+    Ok(Cluster::new(entry.membership.clone(), group, peers, seam))
 }
 
 /// The parts of a node, put together.
@@ -153,7 +140,7 @@ impl Works {
     }
 
     /// Starts everything that goes on by itself.
-    fn run(&self, entry: &Entry, opener: Opener) {
+    fn run(&self, entry: Entry, opener: Opener) {
         self.run_cluster(entry);
         self.run_watches();
         let opened = self.run_replicas(opener);
@@ -169,14 +156,20 @@ impl Works {
         self.tasks.spawn(gauges.run());
     }
 
-    fn run_cluster(&self, entry: &Entry) {
+    fn run_cluster(&self, entry: Entry) {
         let (tasks, cluster) = (&self.tasks, &self.cluster);
         tasks.spawn(cluster::follow(cluster.clone()));
         tasks.spawn(cluster::control(cluster.clone()));
         tasks.spawn(cluster::follow_metadata(cluster.clone()));
+        let disk = Arc::clone(&self.seam.disk);
+        tasks.spawn(keepsake::keep(cluster.clone(), entry.keepsake, disk));
         if entry.is_restart {
             let seeds = self.config.cluster.join.clone();
-            tasks.spawn(watching::announcement(cluster.clone(), seeds, self.ended.clone()));
+            tasks.spawn(watching::announcement(
+                cluster.clone(),
+                seeds,
+                self.ended.clone(),
+            ));
         }
     }
 

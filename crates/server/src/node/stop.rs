@@ -1,6 +1,6 @@
 //! Stopping in good order.
 
-use futures_util::future::join3;
+use futures_util::future::{join, join3};
 use leasehold_consensus::{Group, Machine};
 use leasehold_types::NodeId;
 use std::time::Duration;
@@ -20,11 +20,29 @@ pub(super) async fn stop(mut node: Node) {
     )
     .await;
     node.doors.close(drain).await;
+    close(&node).await;
+    tracing::info!("stopped");
+}
+
+/// See [`Node::halt`].
+pub(super) async fn halt(mut node: Node) {
+    // First the way to the others: nobody must hear of it.
+    node.cluster.peers().stop().await;
+    node.doors.slam();
+    node.doors.close(Duration::ZERO).await;
+    join(
+        node.sessions.leave(Duration::ZERO),
+        node.shards.stop(Duration::ZERO),
+    )
+    .await;
+    close(&node).await;
+}
+
+async fn close(node: &Node) {
     node.tasks.end().await;
     node.cluster.peers().stop().await;
     node.cluster.group().shutdown().await;
     node.store.close();
-    tracing::info!("stopped");
 }
 
 /// Gives the metadata's leadership to the voter that is furthest, if this node has it.
@@ -35,7 +53,9 @@ async fn hand_over<M: Machine>(group: &Group<M>, within: Duration) {
     };
     match group.transfer_leader(to, within).await {
         Ok(()) => tracing::info!(group = %group.id(), %to, "leadership handed over"),
-        Err(error) => tracing::warn!(group = %group.id(), %to, %error, "leadership not handed over"),
+        Err(error) => {
+            tracing::warn!(group = %group.id(), %to, %error, "leadership not handed over")
+        }
     }
 }
 
@@ -43,6 +63,11 @@ fn successor(status: &leasehold_consensus::GroupStatus) -> Option<NodeId> {
     if !status.is_leader() {
         return None;
     }
-    let voters = status.followers.iter().filter(|(node, _)| status.voters.contains(node));
-    voters.max_by_key(|(_, follower)| follower.matched).map(|(node, _)| *node)
+    let voters = status
+        .followers
+        .iter()
+        .filter(|(node, _)| status.voters.contains(node));
+    voters
+        .max_by_key(|(_, follower)| follower.matched)
+        .map(|(node, _)| *node)
 }

@@ -1,9 +1,12 @@
 //! The node's data folder in use: its boots and identity, its log with the writer running, its snapshots.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Weak};
 
 use leasehold_consensus::{Group, GroupOptions, Machine, OpenGroupError, Timings};
-use leasehold_storage::{DataFolder, LogOptions, LogStore, SegmentedLog, SnapshotStore};
+use leasehold_storage::{
+    DataFolder, Disk, DiskFile, LogOptions, LogStore, OpenMode, SegmentedLog, SnapshotStore,
+};
 use leasehold_types::{GroupId, NodeId};
 
 use super::error::StartError;
@@ -17,6 +20,7 @@ const MIB: u64 = 1024 * 1024;
 /// See the module.
 pub(super) struct Store {
     pub(super) folder: DataFolder,
+    disk: Arc<dyn Disk>,
     log: Arc<SegmentedLog>,
     snapshots: Arc<SnapshotStore>,
     config: StorageConfig,
@@ -32,13 +36,25 @@ impl Store {
             ..LogOptions::default()
         };
         let (log, writer) = SegmentedLog::open(Arc::clone(&seam.disk), options)?;
-        seam.threads.run_log_writer(writer).map_err(StartError::Thread)?;
+        seam.threads
+            .run_log_writer(writer)
+            .map_err(StartError::Thread)?;
         Ok(Self {
             folder,
+            disk: Arc::clone(&seam.disk),
             log: Arc::new(log),
             snapshots: Arc::new(SnapshotStore::new(Arc::clone(&seam.disk))),
             config: config.clone(),
         })
+    }
+
+    /// The world as the rest of the node gets it: with a disk that goes away together with this store, so that nothing
+    /// that lingers can touch a folder which another process may have by then.
+    pub(super) fn lend(&self, seam: &Seam) -> Seam {
+        Seam {
+            disk: Arc::new(Lent(Arc::downgrade(&self.disk))),
+            ..seam.clone()
+        }
     }
 
     pub(super) fn log(&self) -> Arc<dyn LogStore> {
@@ -56,7 +72,13 @@ impl Store {
     }
 
     /// What opens groups over this store.
-    pub(super) fn opener(&self, node: NodeId, timings: Timings, peers: &Peers, seam: &Seam) -> Opener {
+    pub(super) fn opener(
+        &self,
+        node: NodeId,
+        timings: Timings,
+        peers: &Peers,
+        seam: &Seam,
+    ) -> Opener {
         Opener {
             node,
             timings,
@@ -106,5 +128,41 @@ impl Opener {
     pub(super) fn holds(&self, group: GroupId) -> bool {
         let bounds = self.log.bounds(group);
         bounds.next > 0 || bounds.purged.is_some()
+    }
+}
+
+/// A disk for as long as its owner has it.
+struct Lent(Weak<dyn Disk>);
+
+impl Lent {
+    fn disk(&self) -> io::Result<Arc<dyn Disk>> {
+        let gone = || io::Error::other("the node that had this disk was stopped");
+        self.0.upgrade().ok_or_else(gone)
+    }
+}
+
+impl Disk for Lent {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk()?.list()
+    }
+
+    fn open(&self, name: &str, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
+        self.disk()?.open(name, mode)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk()?.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk()?.remove(name)
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        self.disk()?.sync_folder()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.disk()?.free_bytes()
     }
 }

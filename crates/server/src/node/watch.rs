@@ -22,7 +22,11 @@ fn end(ended: &Ended, error: NodeError) {
 }
 
 pub(super) async fn disk(mut health: watch::Receiver<DiskHealth>, ended: Ended) {
-    if health.wait_for(|health| *health == DiskHealth::Dead).await.is_ok() {
+    if health
+        .wait_for(|health| *health == DiskHealth::Dead)
+        .await
+        .is_ok()
+    {
         end(&ended, NodeError::DiskLost);
     }
 }

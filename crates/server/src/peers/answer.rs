@@ -117,7 +117,9 @@ async fn answer(answers: &mpsc::Sender<v1::PeerFrame>, number: u64, body: Body) 
     let bytes = frame.encoded_len();
     if bytes > FRAME_BYTES {
         // SUBTLE: not a refusal. The call was carried out, and only its answer cannot travel.
-        let why = format!("the answer has {bytes} bytes, at most {FRAME_BYTES} are sent: ask for less at a time");
+        let why = format!(
+            "the answer has {bytes} bytes, at most {FRAME_BYTES} are sent: ask for less at a time"
+        );
         frame.body = Some(Body::Error(ApiError::unknown(why).into()));
     }
     // Nobody is left to tell when the stream is gone.

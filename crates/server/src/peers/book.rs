@@ -46,10 +46,13 @@ impl Book {
         entries.get(&node).map(|entry| entry.boots)
     }
 
-    pub(crate) fn addresses(&self) -> Vec<(NodeId, String)> {
+    /// All of it, in the order of ids.
+    pub(crate) fn entries(&self) -> Vec<(NodeId, BootCount, String)> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        let pair = |(node, entry): (&NodeId, &Entry)| (*node, entry.address.clone());
-        entries.iter().map(pair).collect()
+        let entries = entries.iter();
+        entries
+            .map(|(node, entry)| (*node, entry.boots, entry.address.clone()))
+            .collect()
     }
 }
 
@@ -75,6 +78,9 @@ mod tests {
         let book = Book::default();
         book.note(NODE, BootCount::new(2), "a:1");
         assert!(!book.note(NODE, BootCount::new(3), ""));
-        assert_eq!(book.addresses(), [(NODE, "a:1".to_owned())]);
+        assert_eq!(
+            book.entries(),
+            [(NODE, BootCount::new(2), "a:1".to_owned())]
+        );
     }
 }

@@ -12,13 +12,16 @@ use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
+use super::FRAME_BYTES;
 use super::call::CallError;
 use super::serve::{CONNECTION_WINDOW, STREAM_WINDOW};
-use super::FRAME_BYTES;
 use crate::seam::Net;
 
 /// Opens one connection to `host:port`, or says why there is none.
-pub(super) async fn connect(net: &Arc<dyn Net>, address: &str) -> Result<PeersClient<Channel>, String> {
+pub(super) async fn connect(
+    net: &Arc<dyn Net>,
+    address: &str,
+) -> Result<PeersClient<Channel>, String> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| format!("{address} is no address: {}", with_causes(&error)))?
         .initial_stream_window_size(STREAM_WINDOW)

@@ -113,7 +113,11 @@ pub(crate) struct Introduced {
 
 impl fmt::Display for Introduced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "node {} ({}) at {}", self.node, self.boots, self.peer_address)
+        write!(
+            f,
+            "node {} ({}) at {}",
+            self.node, self.boots, self.peer_address
+        )
     }
 }
 
@@ -208,7 +212,11 @@ mod tests {
         }
     }
 
-    fn met(from: &LocalNode, at: &LocalNode, seen: Option<u64>) -> Result<Introduced, HelloRefusal> {
+    fn met(
+        from: &LocalNode,
+        at: &LocalNode,
+        seen: Option<u64>,
+    ) -> Result<Introduced, HelloRefusal> {
         at.check(Some(from.hello(at.node)), |_| seen.map(BootCount::new))
     }
 
@@ -225,7 +233,10 @@ mod tests {
     fn old_copy_of_a_data_folder_is_refused_with_both_counts() {
         let refusal = met(&node(3, 4), &node(4, 1), Some(5)).unwrap_err();
         let message = refusal.to_string();
-        assert!(message.contains("boot 5") && message.contains("boot 4"), "{message}");
+        assert!(
+            message.contains("boot 5") && message.contains("boot 4"),
+            "{message}"
+        );
         assert!(message.contains("empty folder"), "{message}");
         assert_eq!(refusal.code(), ErrorCode::FailedPrecondition);
     }
@@ -256,7 +267,10 @@ mod tests {
         let refusal = node(4, 1).check(Some(hello), |_| None).unwrap_err();
         assert_eq!(refusal.code(), ErrorCode::Unsupported);
         let message = refusal.to_string();
-        assert!(message.contains(&format!("{} to {}", PROTOCOL_MAX + 1, PROTOCOL_MAX + 2)), "{message}");
+        assert!(
+            message.contains(&format!("{} to {}", PROTOCOL_MAX + 1, PROTOCOL_MAX + 2)),
+            "{message}"
+        );
         assert!(speaks_one_of(0, PROTOCOL_MAX) && !speaks_one_of(2, 1));
     }
 

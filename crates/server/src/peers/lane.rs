@@ -88,7 +88,8 @@ impl Lane {
             Ok(answer) => answer,
             Err(_) if call.sent => Err(LaneError::TimedOut(ttl)),
             Err(_) => {
-                let reason = format!("too much waits to be sent, and none of it left within {ttl:?}");
+                let reason =
+                    format!("too much waits to be sent, and none of it left within {ttl:?}");
                 Err(LaneError::NotSent(reason))
             }
         }

@@ -133,7 +133,9 @@ impl Link {
     /// Carries calls until the connection is no good any more, and says why.
     async fn serve(&self, (raft, work): (Opened, Opened), context: &Context) -> String {
         let introduced = raft.introduced;
-        context.book.note(introduced.node, introduced.boots, &introduced.peer_address);
+        context
+            .book
+            .note(introduced.node, introduced.boots, &introduced.peer_address);
         let wire = Arc::new(Wire {
             raft: raft.lane,
             work: work.lane,

@@ -97,15 +97,25 @@ impl Peers {
     /// All nodes that can be reached now, this one among them.
     #[must_use]
     pub fn reachable(&self) -> BTreeSet<NodeId> {
-        let links = self.inner.links.read().unwrap_or_else(PoisonError::into_inner);
+        let links = self
+            .inner
+            .links
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let up = links.iter().filter(|(_, link)| link.is_up());
-        up.map(|(node, _)| *node).chain([self.local().node]).collect()
+        up.map(|(node, _)| *node)
+            .chain([self.local().node])
+            .collect()
     }
 
     /// How many other nodes are known.
     #[must_use]
     pub fn known(&self) -> usize {
-        let links = self.inner.links.read().unwrap_or_else(PoisonError::into_inner);
+        let links = self
+            .inner
+            .links
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         links.len()
     }
 
@@ -122,9 +132,9 @@ impl Peers {
         self.inner.tasks.wait().await;
     }
 
-    /// Where all other nodes were last reached.
-    pub(crate) fn addresses(&self) -> Vec<(NodeId, String)> {
-        self.inner.context.book.addresses()
+    /// All other nodes, with their newest start and where they were last reached.
+    pub(crate) fn heard_of(&self) -> Vec<(NodeId, BootCount, String)> {
+        self.inner.context.book.entries()
     }
 
     pub(super) async fn call(
@@ -151,6 +161,7 @@ impl Peers {
         &self.inner.context.net
     }
 
+    /// Cancelled when the peers are stopped.
     pub(super) fn stopped(&self) -> &CancellationToken {
         &self.inner.stop
     }
@@ -168,12 +179,20 @@ impl Peers {
     }
 
     fn link(&self, node: NodeId) -> Option<Arc<Link>> {
-        let links = self.inner.links.read().unwrap_or_else(PoisonError::into_inner);
+        let links = self
+            .inner
+            .links
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         links.get(&node).cloned()
     }
 
     fn start_link(&self, node: NodeId) {
-        let mut links = self.inner.links.write().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self
+            .inner
+            .links
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if links.contains_key(&node) {
             return;
         }

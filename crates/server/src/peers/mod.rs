@@ -14,6 +14,7 @@
 mod answer;
 mod book;
 mod call;
+pub(crate) mod cut;
 mod dial;
 mod exchange;
 mod hello;

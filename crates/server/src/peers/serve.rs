@@ -4,13 +4,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
-use leasehold_api::{ApiError, v1};
 use leasehold_api::v1::peers_server::{Peers as PeersService, PeersServer};
+use leasehold_api::{ApiError, v1};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::links::Peers;
-use super::{FRAME_BYTES, PeerHandler, answer, snapshot};
+use super::{FRAME_BYTES, PeerHandler, answer, cut, snapshot};
 use crate::seam::Listener;
 
 /// What one stream may have under way, in bytes: a megabyte a trip of 250 ms is 4 MB/s.
@@ -36,7 +36,7 @@ impl Peers {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .add_service(service)
-            .serve_with_incoming(listener.incoming);
+            .serve_with_incoming(cut::until(self.stopped(), listener));
         self.spawn(async move {
             if let Err(error) = serving.await {
                 tracing::error!(error = %super::dial::with_causes(&error), "peers are answered no longer");

@@ -76,7 +76,10 @@ pub(super) async fn receive(
         .header
         .ok_or_else(|| Status::invalid_argument("a snapshot without a head"))?;
     if head.body_bytes > SNAPSHOT_BYTES {
-        let why = format!("a snapshot of {} bytes, at most {SNAPSHOT_BYTES} are taken", head.body_bytes);
+        let why = format!(
+            "a snapshot of {} bytes, at most {SNAPSHOT_BYTES} are taken",
+            head.body_bytes
+        );
         return Err(ApiError::new(ErrorCode::ResourceExhausted, why).into());
     }
     let body = collect(parts, head.body_bytes).await?;
@@ -96,15 +99,13 @@ fn check_sender(context: &Context, hello: Option<v1::PeerHello>) -> Result<(), S
 }
 
 /// Grows with what arrives, not with what was announced: an announcement costs the sender nothing.
-async fn collect(
-    mut parts: Streaming<v1::SnapshotPart>,
-    announced: u64,
-) -> Result<Bytes, Status> {
+async fn collect(mut parts: Streaming<v1::SnapshotPart>, announced: u64) -> Result<Bytes, Status> {
     let mut body = BytesMut::new();
     while let Some(part) = parts.message().await? {
         body.extend_from_slice(&part.body);
         if u64::try_from(body.len()).unwrap_or(u64::MAX) > announced {
-            let why = format!("more than the {announced} bytes that the head of the snapshot names");
+            let why =
+                format!("more than the {announced} bytes that the head of the snapshot names");
             return Err(Status::invalid_argument(why));
         }
     }
@@ -118,17 +119,26 @@ mod tests {
 
     #[tokio::test]
     async fn body_is_cut_into_parts_that_are_the_body_again() {
-        let body: Bytes = (0..PART_BYTES * 2 + 17).map(|at| at.to_le_bytes()[0]).collect();
-        let all: Vec<_> = parts(v1::SnapshotPart::default(), body.clone()).collect().await;
+        let body: Bytes = (0..PART_BYTES * 2 + 17)
+            .map(|at| at.to_le_bytes()[0])
+            .collect();
+        let all: Vec<_> = parts(v1::SnapshotPart::default(), body.clone())
+            .collect()
+            .await;
         assert_eq!(all.len(), 4);
         assert!(all.iter().all(|part| part.body.len() <= PART_BYTES));
-        let joined: Vec<u8> = all.iter().flat_map(|part| part.body.iter().copied()).collect();
+        let joined: Vec<u8> = all
+            .iter()
+            .flat_map(|part| part.body.iter().copied())
+            .collect();
         assert_eq!(joined, body);
     }
 
     #[tokio::test]
     async fn empty_body_is_the_head_alone() {
-        let all: Vec<_> = parts(v1::SnapshotPart::default(), Bytes::new()).collect().await;
+        let all: Vec<_> = parts(v1::SnapshotPart::default(), Bytes::new())
+            .collect()
+            .await;
         assert_eq!(all.len(), 1);
     }
 }

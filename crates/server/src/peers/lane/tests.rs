@@ -1,4 +1,5 @@
 use futures_util::FutureExt;
+use tokio::task::unconstrained;
 
 use super::*;
 
@@ -72,7 +73,7 @@ async fn call_without_an_answer_ends_with_its_time_and_is_forgotten() {
 async fn call_that_found_no_room_in_time_was_not_sent() {
     let (lane, _frames) = lane();
     let mut crowd: Vec<_> = (0..QUEUED_CALLS)
-        .map(|_| Box::pin(lane.call(ping(), TTL * 10)))
+        .map(|_| Box::pin(unconstrained(lane.call(ping(), TTL * 10))))
         .collect();
     for call in &mut crowd {
         assert!(call.now_or_never().is_none());
@@ -86,7 +87,7 @@ async fn what_waits_is_bounded_in_bytes_too() {
     let (lane, _frames) = lane();
     let half = QUEUED_KIB * 1_024 / 8;
     let mut crowd: Vec<_> = (0..7)
-        .map(|_| Box::pin(lane.call(heavy(half), TTL * 10)))
+        .map(|_| Box::pin(unconstrained(lane.call(heavy(half), TTL * 10))))
         .collect();
     for call in &mut crowd {
         assert!(call.now_or_never().is_none());

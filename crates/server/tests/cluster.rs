@@ -1,0 +1,337 @@
+//! Real nodes on loopback ports and real folders: how a cluster is founded, joined, restarted and refused.
+
+#[path = "support/nodes.rs"]
+mod nodes;
+
+use std::io;
+
+use leasehold_core::metadata::MetadataCommand;
+use leasehold_core::metadata::command::CreateQueue;
+use leasehold_core::policy::QueuePolicy;
+use leasehold_server::node::{Node, NodeError, StartError};
+use leasehold_storage::OpenDiskError;
+use leasehold_types::{ErrorCode, QueueName};
+use nodes::{Place, in_time, until};
+
+fn queue(name: &str) -> MetadataCommand {
+    MetadataCommand::CreateQueue(CreateQueue {
+        name: QueueName::new(name).unwrap(),
+        policy: QueuePolicy::default(),
+    })
+}
+
+fn knows_queue(node: &Node, name: &str) -> bool {
+    let name = QueueName::new(name).unwrap();
+    node.cluster()
+        .read(|metadata| metadata.queue(&name).is_some())
+}
+
+async fn founded(place: &Place, regions: u16) -> Node {
+    nodes::open(place.founder(regions)).await.unwrap()
+}
+
+async fn joined(place: &Place, through: &Node) -> Node {
+    let config = place.joining(&through.addresses().peer);
+    nodes::open(config).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn single_node_founds_its_cluster_and_is_ready_with_a_queue() {
+    let place = Place::new("solo");
+    let node = founded(&place, 1).await;
+    in_time(node.ready()).await;
+    until(&node, |node| knows_queue(node, "default")).await;
+    assert!(node.cluster().status().is_leader());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_regions_become_one_cluster_with_three_voters_each() {
+    let places = ["eu", "us", "ap"].map(Place::new);
+    let eu = founded(&places[0], 3).await;
+    let us = joined(&places[1], &eu).await;
+    let ap = joined(&places[2], &us).await;
+    for node in [&eu, &us, &ap] {
+        in_time(node.ready()).await;
+        until(node, |node| node.cluster().status().voters.len() == 3).await;
+        until(node, |node| {
+            let shards = node.shards();
+            let groups = shards.ids().into_iter().filter_map(|id| shards.group(id));
+            let voters: Vec<usize> = groups.map(|group| group.status().voters.len()).collect();
+            voters == [3, 3, 3]
+        })
+        .await;
+        until(node, |node| knows_queue(node, "default")).await;
+    }
+    // Through a node that does not lead.
+    let follower = [&eu, &us, &ap]
+        .into_iter()
+        .find(|node| !node.cluster().status().is_leader());
+    in_time(follower.unwrap().cluster().propose(queue("chat")))
+        .await
+        .unwrap();
+    for node in [&eu, &us, &ap] {
+        until(node, |node| knows_queue(node, "chat")).await;
+    }
+    for node in [eu, us, ap] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cluster_that_was_stopped_as_a_whole_comes_back_at_other_addresses() {
+    let places = ["eu", "us", "ap"].map(Place::new);
+    let first = founded(&places[0], 3).await;
+    let mut nodes = Vec::from([first]);
+    for place in &places[1..] {
+        let node = joined(place, &nodes[0]).await;
+        nodes.push(node);
+    }
+    for node in &nodes {
+        until(node, |node| node.cluster().status().voters.len() == 3).await;
+    }
+    in_time(nodes[2].cluster().propose(queue("kept")))
+        .await
+        .unwrap();
+    for node in &nodes {
+        until(node, |node| knows_queue(node, "kept")).await;
+    }
+    let before: Vec<_> = nodes.iter().map(|node| node.cluster().node()).collect();
+    // Like a crash of all of them.
+    for node in nodes.drain(..) {
+        nodes::crash(node).await;
+    }
+    // New ports: only the first can be found by the others, through its address.
+    let first = nodes::open(places[0].again(&[])).await.unwrap();
+    let seed = first.addresses().peer.clone();
+    nodes.push(first);
+    for place in &places[1..] {
+        let node = nodes::open(place.again(&[&seed])).await.unwrap();
+        nodes.push(node);
+    }
+    let after: Vec<_> = nodes.iter().map(|node| node.cluster().node()).collect();
+    assert_eq!(before, after);
+    for node in &nodes {
+        in_time(node.ready()).await;
+        until(node, |node| knows_queue(node, "kept")).await;
+    }
+    in_time(nodes[1].cluster().propose(queue("new")))
+        .await
+        .unwrap();
+    for node in &nodes {
+        until(node, |node| knows_queue(node, "new")).await;
+    }
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn second_founding_on_a_folder_is_refused_and_leaves_it_as_it_was() {
+    let place = Place::new("eu");
+    let node = founded(&place, 1).await;
+    in_time(node.ready()).await;
+    in_time(node.cluster().propose(queue("kept")))
+        .await
+        .unwrap();
+    let id = node.cluster().id();
+    nodes::crash(node).await;
+    let error = nodes::open(place.founder(1)).await.err().unwrap();
+    assert!(matches!(error, StartError::AlreadyMember(_)), "{error}");
+    assert!(error.to_string().contains("without --init"), "{error}");
+    let node = nodes::open(place.again(&[])).await.unwrap();
+    assert_eq!(node.cluster().id(), id);
+    until(&node, |node| knows_queue(node, "kept")).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn folder_and_port_that_are_taken_are_named_with_the_way_out() {
+    let place = Place::new("eu");
+    let node = founded(&place, 1).await;
+    let error = in_time(Node::open(place.again(&[]))).await.err().unwrap();
+    assert!(
+        matches!(error, StartError::Disk(OpenDiskError::Locked { .. })),
+        "{error}"
+    );
+
+    let other = Place::new("us");
+    let mut config = other.founder(1);
+    config.listen.client = node.addresses().client.clone();
+    let error = nodes::open(config).await.err().unwrap();
+    let StartError::Listen {
+        setting, source, ..
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!(
+        (*setting, source.kind()),
+        ("listen.client", io::ErrorKind::AddrInUse)
+    );
+    assert!(
+        error.to_string().contains(&node.addresses().client),
+        "{error}"
+    );
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_without_a_cluster_is_told_how_to_get_one() {
+    let place = Place::new("eu");
+    let error = nodes::open(place.again(&[])).await.err().unwrap();
+    assert!(matches!(error, StartError::NoCluster), "{error}");
+    let message = error.to_string();
+    assert!(
+        message.contains("--init") && message.contains("--join"),
+        "{message}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_of_another_cluster_is_refused_and_says_so() {
+    let (here, there) = (Place::new("eu"), Place::new("eu"));
+    let ours = founded(&here, 1).await;
+    let theirs = founded(&there, 1).await;
+    let stray = Place::new("us");
+    let node = joined(&stray, &ours).await;
+    nodes::crash(node).await;
+    nodes::crash(ours).await;
+    // Its own cluster is gone; the address it is given is of another.
+    let node = nodes::open(stray.again(&[&theirs.addresses().peer]))
+        .await
+        .unwrap();
+    let error = in_time(node.wait()).await;
+    let NodeError::Refused(refusal) = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(refusal.code, ErrorCode::FailedPrecondition);
+    let message = error.to_string();
+    for cluster in [node.cluster().id(), theirs.cluster().id()] {
+        assert!(message.contains(&cluster.to_string()), "{message}");
+    }
+    node.stop().await;
+    theirs.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_copy_of_a_data_folder_is_refused_and_stops() {
+    let (first, second) = (Place::new("eu"), Place::new("us"));
+    let eu = founded(&first, 1).await;
+    let us = joined(&second, &eu).await;
+    in_time(us.ready()).await;
+    nodes::crash(us).await;
+    let copy = second.copy();
+    // The real one starts twice more; the copy would be one start behind.
+    for _ in 0..2 {
+        let us = nodes::open(second.again(&[])).await.unwrap();
+        let boots = us.cluster().boots();
+        let id = us.cluster().node();
+        until(&eu, |eu| {
+            let seen = eu
+                .cluster()
+                .read(|metadata| metadata.node(id).map(|node| node.boot));
+            seen == Some(boots)
+        })
+        .await;
+        nodes::crash(us).await;
+    }
+    let old = nodes::open(copy.again(&[&eu.addresses().peer]))
+        .await
+        .unwrap();
+    let error = in_time(old.wait()).await;
+    assert!(matches!(&error, NodeError::Refused(_)), "{error}");
+    assert!(error.to_string().contains("old copy"), "{error}");
+    assert!(!eu.cluster().peers().is_reachable(old.cluster().node()));
+    old.stop().await;
+    eu.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_that_is_started_before_its_cluster_waits_for_it() {
+    let (first, second) = (Place::new("eu"), Place::new("us"));
+    let mut config = first.founder(1);
+    let port = nodes::free_port().await;
+    config.listen.peer = format!("127.0.0.1:{port}");
+    let early = tokio::spawn(Node::open(second.joining(&config.listen.peer)));
+    let eu = nodes::open(config).await.unwrap();
+    let us = in_time(early).await.unwrap().unwrap();
+    in_time(us.ready()).await;
+    assert_eq!(us.cluster().id(), eu.cluster().id());
+    us.stop().await;
+    eu.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_cannot_be_moved_to_another_region_by_its_configuration() {
+    let place = Place::new("eu");
+    let node = founded(&place, 1).await;
+    in_time(node.ready()).await;
+    nodes::crash(node).await;
+    let mut config = place.again(&[]);
+    config.region = "us".parse().unwrap();
+    let error = nodes::open(config).await.err().unwrap();
+    assert!(matches!(error, StartError::OtherRegion { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leader_that_stops_hands_the_metadata_over() {
+    let places = ["eu", "us", "ap"].map(Place::new);
+    let eu = founded(&places[0], 3).await;
+    let us = joined(&places[1], &eu).await;
+    let ap = joined(&places[2], &eu).await;
+    for node in [&eu, &us, &ap] {
+        until(node, |node| node.cluster().status().voters.len() == 3).await;
+    }
+    assert!(eu.cluster().status().is_leader());
+    eu.stop().await;
+    until(&us, |us| {
+        let leader = us.cluster().status().leader;
+        leader == Some(us.cluster().node()) || leader == Some(ap.cluster().node())
+    })
+    .await;
+    in_time(us.cluster().propose(queue("after"))).await.unwrap();
+    until(&ap, |ap| knows_queue(ap, "after")).await;
+    us.stop().await;
+    ap.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn change_without_a_majority_is_unavailable_and_not_done() {
+    let places = ["eu", "us", "ap"].map(Place::new);
+    let eu = founded(&places[0], 3).await;
+    let us = joined(&places[1], &eu).await;
+    let ap = joined(&places[2], &eu).await;
+    for node in [&eu, &us, &ap] {
+        until(node, |node| node.cluster().status().voters.len() == 3).await;
+    }
+    nodes::crash(us).await;
+    nodes::crash(ap).await;
+    let lease = eu.cluster().raft_timings().leader_lease();
+    until(&eu, |eu| !eu.cluster().status().leads_within(lease)).await;
+    let error = in_time(eu.cluster().propose(queue("never")))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error.code, ErrorCode::Unavailable | ErrorCode::Unknown),
+        "{error}"
+    );
+    assert!(!knows_queue(&eu, "never"));
+    eu.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_are_on_the_same_port_as_calls() {
+    let place = Place::new("eu");
+    let node = founded(&place, 1).await;
+    in_time(node.ready()).await;
+    for (path, expected) in [
+        ("/healthz", "ok"),
+        ("/readyz", "ready"),
+        ("/metrics", "leasehold_ready 1"),
+    ] {
+        let page = in_time(nodes::page(&node.addresses().client, path)).await;
+        assert!(page.contains(expected), "{path}: {page}");
+    }
+    node.stop().await;
+}

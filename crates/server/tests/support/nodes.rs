@@ -1,0 +1,149 @@
+//! Places for real nodes: a folder and a region each, loopback ports of the system's choice.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use leasehold_core::policy::Timings;
+use leasehold_server::config::{Config, LogConfig, LogFormat};
+use leasehold_server::node::{Node, StartError};
+use leasehold_server::telemetry;
+use leasehold_storage::OpenDiskError;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+/// The bound of everything that is awaited: far more than anything takes on a machine out of breath.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where one node lives over all its starts.
+pub(crate) struct Place {
+    region: String,
+    folder: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new(region: &str) -> Self {
+        show_log_if_asked();
+        Self {
+            region: region.to_owned(),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// A node that was part of a cluster before, told of these addresses.
+    pub(crate) fn again(&self, join: &[&str]) -> Config {
+        let mut config = Config {
+            region: self.region.parse().unwrap(),
+            data: self.folder.path().join("data"),
+            ..Config::default()
+        };
+        config.listen.client = "127.0.0.1:0".to_owned();
+        config.listen.peer = "127.0.0.1:0".to_owned();
+        config.cluster.join = join.iter().map(|address| (*address).to_owned()).collect();
+        config.storage.segment_mib = 4;
+        config.storage.zero_fill = false;
+        config
+    }
+
+    pub(crate) fn joining(&self, address: &str) -> Config {
+        self.again(&[address])
+    }
+
+    pub(crate) fn founder(&self, regions: u16) -> Config {
+        let mut config = self.again(&[]);
+        config.init = true;
+        config.founding.timings = Timings::Lan;
+        config.founding.regions = regions;
+        config
+    }
+
+    /// The same folder as it is now, in another place.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self::new(&self.region);
+        copy_files(
+            &self.folder.path().join("data"),
+            &copy.folder.path().join("data"),
+        );
+        copy
+    }
+}
+
+/// `LEASEHOLD_TEST_LOG=debug` shows what the nodes write.
+fn show_log_if_asked() {
+    if let Ok(level) = std::env::var("LEASEHOLD_TEST_LOG") {
+        let format = LogFormat::Text;
+        // Every test but the first finds it installed.
+        let _ = telemetry::install(&LogConfig { format, level });
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// Awaits something that has to come.
+pub(crate) async fn in_time<T>(coming: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, coming)
+        .await
+        .expect("it did not come in time")
+}
+
+/// Waits until something holds that shows in the status of a group or in the metadata.
+pub(crate) async fn until(node: &Node, holds: impl Fn(&Node) -> bool) {
+    in_time(async {
+        let mut applied = node.cluster().applied();
+        let mut status = node.cluster().group().watch();
+        while !holds(node) {
+            tokio::select! {
+                _ = applied.changed() => {}
+                _ = status.changed() => {}
+                // Some of what is waited for has no news of its own.
+                () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            }
+        }
+    })
+    .await;
+}
+
+/// Ends a node without telling anybody.
+pub(crate) async fn crash(node: Node) {
+    in_time(node.halt()).await;
+}
+
+/// Starts a node on a folder that its last start has just let go of: the thread that writes the log may still hold it
+/// for a moment.
+pub(crate) async fn open(config: Config) -> Result<Node, StartError> {
+    in_time(async {
+        loop {
+            match Node::open(config.clone()).await {
+                Err(StartError::Disk(OpenDiskError::Locked { .. })) => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                opened => return opened,
+            }
+        }
+    })
+    .await
+}
+
+pub(crate) async fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// One page over plain HTTP/1.
+pub(crate) async fn page(address: &str, path: &str) -> String {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
+}
