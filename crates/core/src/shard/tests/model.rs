@@ -273,17 +273,12 @@ impl Model {
                 true
             }
         };
-        job.life = match outcome {
-            Outcome::AttemptEnded(Next::Waiting { due }) => {
-                let longest = policy.backoff.cap;
-                assert!(
-                    *due >= stamp && *due <= stamp + longest,
-                    "waits until {due}"
-                );
-                Life::Waiting(*due)
-            }
-            _ => Life::Ready,
-        };
+        job.life = Life::Ready;
+        if let Outcome::AttemptEnded(Next::Waiting { due }) = outcome {
+            let latest = stamp + policy.backoff.cap;
+            assert!((stamp..=latest).contains(due), "waits until {due}");
+            job.life = Life::Waiting(*due);
+        }
         if is_over {
             job.life = Life::Dead;
             return Kind::Dead;

@@ -28,13 +28,14 @@ impl Invariant for OneResult {
             };
             let given = (complete.fence, complete.digest);
             let known = self.accepted.get(&complete.job);
-            match outcome {
-                Outcome::Completed { repeated: false } if known.is_none() => {
-                    self.accepted.insert(complete.job, given);
-                }
-                Outcome::Completed { repeated: true } if known == Some(&given) => {}
-                Outcome::Refused(_) => {}
-                wrong => return Err(format!("{known:?} was accepted, and now {wrong:?}")),
+            let repeated = matches!(outcome, Outcome::Completed { repeated: true });
+            let accepted = matches!(outcome, Outcome::Completed { repeated: false });
+            let is_wrong = (accepted && known.is_some()) || (repeated && known != Some(&given));
+            if is_wrong {
+                return Err(format!("{known:?} was accepted, and now {given:?}"));
+            }
+            if accepted {
+                self.accepted.insert(complete.job, given);
             }
         }
         let kept = |(job, accepted): &(&JobId, &(FenceToken, Digest))| {

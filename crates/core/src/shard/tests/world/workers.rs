@@ -85,7 +85,11 @@ impl Worker {
         self.message += 1;
         let held = u32::try_from(self.works.len()).unwrap();
         Offer {
-            region: region(if self.number % 2 == 0 { "eu" } else { "us" }),
+            region: region(if self.number.is_multiple_of(2) {
+                "eu"
+            } else {
+                "us"
+            }),
             message: self.message,
             granted_seen: self.granted_seen,
             ..offer(self.number, self.slots - held)
