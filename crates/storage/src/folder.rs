@@ -327,7 +327,7 @@ mod tests {
     fn first_start_cut_short_anywhere_can_be_started_again() {
         for seed in 0..200 {
             let disk = MemoryDisk::new();
-            disk.fail_next_syncs(u32::try_from(seed % 5).unwrap());
+            disk.crash_in_sync(seed % 6, seed);
             let _ = open(&disk);
             disk.crash_torn(seed);
             let folder = open(&disk).unwrap_or_else(|error| panic!("seed {seed}: {error}"));

@@ -424,7 +424,7 @@ mod tests {
             store(&disk)
                 .save(GROUP, old.0.clone(), old.1.clone())
                 .unwrap();
-            disk.fail_next_syncs(u32::try_from(seed % 3).unwrap());
+            disk.crash_in_sync(seed % 3, seed);
             let _ = store(&disk).save(GROUP, new.0.clone(), new.1.clone());
             disk.crash_torn(seed);
             let found = store(&disk).load(GROUP).unwrap().unwrap();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use leasehold_storage::{
-    LogStore, LogWriter, MemoryDisk, MemoryLog, Operation, SegmentedLog, Slot,
+    LogOptions, LogStore, LogWriter, MemoryDisk, MemoryLog, Operation, SegmentedLog, Slot,
 };
 use proptest::prelude::*;
 
@@ -17,6 +17,15 @@ mod support;
 use support::{View, group, perform, small_segments, view};
 
 const GROUPS: u32 = 3;
+const CHURNED: u32 = 2;
+
+/// Batches so small that much is still queued when a batch is written.
+fn options() -> LogOptions {
+    LogOptions {
+        batch_bytes: 1500,
+        ..small_segments()
+    }
+}
 
 /// One thing that happens. Positions are relative, so that most of what is drawn is legal.
 #[derive(Debug, Clone)]
@@ -38,6 +47,8 @@ enum Event {
         group: u32,
         slot: Slot,
     },
+    /// One group fills segments and lets them go, so that what the others have there is written forward.
+    Churn,
     /// The writer writes and syncs once.
     Step,
     /// The writer works until it has nothing to do, and seals.
@@ -46,8 +57,11 @@ enum Event {
     Crash,
     /// Power fails, and sectors of what was unsynced land or not.
     Tear(u64),
-    /// Power fails in the sync: the frame was written.
-    TearInSync(u64),
+    /// Power fails in one of the next syncs, while the writer works: frames were written, segments made or removed.
+    TearInSync {
+        syncs: u64,
+        seed: u64,
+    },
     /// The process is killed; the disk goes on.
     Kill,
     /// The process ends well.
@@ -63,11 +77,12 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         3 => (0..GROUPS, 0..8_u64).prop_map(|(group, back)| Event::Truncate { group, back }),
         4 => (0..GROUPS, 0..12_u64).prop_map(|(group, forward)| Event::Purge { group, forward }),
         4 => (0..GROUPS, slot).prop_map(|(group, slot)| Event::Put { group, slot }),
+        3 => Just(Event::Churn),
         10 => Just(Event::Step),
         4 => Just(Event::Settle),
         1 => Just(Event::Crash),
         2 => any::<u64>().prop_map(Event::Tear),
-        2 => any::<u64>().prop_map(Event::TearInSync),
+        4 => (0..6_u64, any::<u64>()).prop_map(|(syncs, seed)| Event::TearInSync { syncs, seed }),
         1 => Just(Event::Kill),
         1 => Just(Event::Close),
     ];
@@ -94,7 +109,7 @@ fn views(log: &dyn LogStore) -> Vec<View> {
 impl World {
     fn new() -> Self {
         let disk = MemoryDisk::new();
-        let (log, writer) = SegmentedLog::open(Arc::new(disk.clone()), small_segments()).unwrap();
+        let (log, writer) = SegmentedLog::open(Arc::new(disk.clone()), options()).unwrap();
         Self {
             disk,
             log,
@@ -132,6 +147,16 @@ impl World {
         self.submit(Operation::Append { group, entries });
     }
 
+    fn churn(&mut self) {
+        for _ in 0..8 {
+            self.append(CHURNED, 1, 5000);
+            self.writer.step().unwrap();
+        }
+        let (group, mark) = (group(CHURNED), self.content(0));
+        let upto = self.log.bounds(group).next - 1;
+        self.submit(Operation::Purge { group, upto, mark });
+    }
+
     fn happen(&mut self, event: Event) {
         match event {
             Event::Append {
@@ -163,6 +188,7 @@ impl World {
                 let (group, value) = (group(number), self.content(0));
                 self.submit(Operation::Put { group, slot, value });
             }
+            Event::Churn => self.churn(),
             Event::Step => drop(self.writer.step().unwrap()),
             Event::Settle => while self.writer.step().unwrap() {},
             Event::Crash => {
@@ -173,9 +199,9 @@ impl World {
                 self.disk.crash_torn(seed);
                 self.reopen();
             }
-            Event::TearInSync(seed) => {
-                self.disk.crash_in_next_sync(seed);
-                let _ = self.writer.step();
+            Event::TearInSync { syncs, seed } => {
+                self.disk.crash_in_sync(syncs, seed);
+                while self.writer.step().is_ok_and(|worked| worked) {}
                 self.disk.crash_torn(seed);
                 self.reopen();
             }
@@ -191,7 +217,7 @@ impl World {
     /// Opens the log again, and finds out how much of what was not acknowledged is there: it must be some first part.
     fn reopen(&mut self) {
         let disk = self.disk.clone();
-        let (log, writer) = SegmentedLog::open(Arc::new(disk), small_segments()).unwrap();
+        let (log, writer) = SegmentedLog::open(Arc::new(disk), options()).unwrap();
         let found = views(&log);
         (self.log, self.writer) = (log, writer);
         let least = self.acknowledged.load(Ordering::Relaxed);

@@ -141,6 +141,21 @@ fn damaged_frame_that_nothing_vouches_for_is_cut_as_torn() {
 }
 
 #[test]
+fn segment_that_ends_within_its_first_block_is_an_empty_one() {
+    // Power failed while the segment was taken into use: the sector with its header landed, those after it did not.
+    let disk = MemoryDisk::new();
+    drop(open(&disk).unwrap());
+    let name = segments(&disk)[0].clone();
+    let file = disk.open(&name, OpenMode::Existing).unwrap();
+    file.set_length(512).unwrap();
+    let (log, mut writer) = open(&disk).unwrap();
+    let _ = submit(&log, append(group(1), 0, &["content"]));
+    settle(&mut writer);
+    disk.crash();
+    assert_eq!(open(&disk).unwrap().0.bounds(group(1)).next, 1);
+}
+
+#[test]
 fn damage_after_the_log_was_opened_is_never_served() {
     let disk = MemoryDisk::new();
     let (log, mut writer) = open(&disk).unwrap();

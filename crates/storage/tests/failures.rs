@@ -39,6 +39,22 @@ fn failed_sync_poisons_the_log_for_good() {
 }
 
 #[test]
+fn first_start_cut_short_anywhere_can_be_started_again() {
+    for seed in 0..200 {
+        let disk = MemoryDisk::new();
+        disk.crash_in_sync(seed % 8, seed);
+        // Fails in one of its syncs, or has fewer.
+        let _ = SegmentedLog::open(Arc::new(disk.clone()), small_segments());
+        disk.crash_torn(seed);
+        let (log, mut writer) = open(&disk);
+        let _ = submit(&log, append(group(1), 0, &["x"]));
+        while writer.step().unwrap() {}
+        disk.crash();
+        assert_eq!(open(&disk).0.bounds(group(1)).next, 1, "seed {seed}");
+    }
+}
+
+#[test]
 fn failed_write_poisons_the_log_and_fails_all_that_wait() {
     let disk = MemoryDisk::new();
     let (log, mut writer) = open(&disk);

@@ -41,11 +41,19 @@ struct Folder {
     life: u64,
     capacity: Option<u64>,
     fail_syncs: u32,
-    crash_in_sync: Option<u64>,
+    crash_in_sync: Option<PowerFailure>,
     fail_writes: u32,
     hold_syncs: bool,
     held_syncs: u64,
     syncs: u64,
+}
+
+/// A crash that was ordered.
+#[derive(Clone, Copy)]
+struct PowerFailure {
+    /// How many syncs still succeed before it.
+    syncs_left: u64,
+    seed: u64,
 }
 
 #[derive(Clone)]
@@ -84,6 +92,22 @@ impl Folder {
             )),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// In a sync: fails the power if that was ordered for this one.
+    fn check_power(&mut self) -> io::Result<()> {
+        match &mut self.crash_in_sync {
+            None => return Ok(()),
+            Some(ordered) if ordered.syncs_left > 0 => {
+                ordered.syncs_left -= 1;
+                return Ok(());
+            }
+            Some(ordered) => {
+                let seed = ordered.seed;
+                self.tear(seed);
+            }
+        }
+        Err(io::Error::other("the simulated power failed"))
     }
 
     /// Power fails; see [`MemoryDisk::crash_torn`].
@@ -162,9 +186,12 @@ impl MemoryDisk {
         self.shared.changed.notify_all();
     }
 
-    /// As [`MemoryDisk::crash_torn`], in the middle of the next sync of a file.
-    pub fn crash_in_next_sync(&self, seed: u64) {
-        self.folder().crash_in_sync = Some(seed);
+    /// As [`MemoryDisk::crash_torn`], in the middle of a sync, of a file or of the folder, after `syncs` more that succeed.
+    pub fn crash_in_sync(&self, syncs: u64, seed: u64) {
+        self.folder().crash_in_sync = Some(PowerFailure {
+            syncs_left: syncs,
+            seed,
+        });
     }
 
     /// The next `count` syncs, of files or of the folder, fail.
@@ -298,6 +325,7 @@ impl Disk for MemoryDisk {
 
     fn sync_folder(&self) -> io::Result<()> {
         let mut folder = self.folder();
+        folder.check_power()?;
         take(&mut folder.fail_syncs)?;
         folder.unsynced.clear();
         folder.durable_names = folder.names.clone();
@@ -351,10 +379,7 @@ impl DiskFile for MemoryFile {
                 .expect("no holder of this lock panics");
             folder.check_alive(self.life)?;
         }
-        if let Some(seed) = folder.crash_in_sync.take() {
-            folder.tear(seed);
-            return Err(io::Error::other("the simulated power failed"));
-        }
+        folder.check_power()?;
         if let Err(error) = take(&mut folder.fail_syncs) {
             lock(&self.cell).lose_unsynced();
             return Err(error);

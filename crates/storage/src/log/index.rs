@@ -395,3 +395,6 @@ pub(crate) const fn kind_of(slot: Slot) -> Kind {
         Slot::Committed => Kind::Committed,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -278,13 +278,7 @@ impl<'a> Recovery<'a> {
                 "cut a torn write off the end of the log"
             );
         }
-        let position = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
-        let length = position(torn + self.end - unproven);
-        let mut again = vec![0; length];
-        let whole = position(self.end - unproven).min(length);
-        let from = position(unproven);
-        let available = segment.content.len().saturating_sub(from).min(whole);
-        again[..available].copy_from_slice(&segment.content[from..from + available]);
+        let again = segment.restored(unproven, self.end, torn)?;
         let file = &self.opened[&segment.number].file;
         if !again.is_empty() {
             file.write_at(unproven, &again)?;

@@ -1,5 +1,7 @@
 //! Reading one segment's frames back, from its bytes in memory.
 
+use std::io;
+
 use super::format::{
     FRAME_ALIGN, FRAME_HEAD, FrameHead, Key, Place, RECORD_HEAD, decode_frame_head, decode_record,
 };
@@ -95,6 +97,18 @@ impl<'a> Segment<'a> {
     /// Whether there is any frame's header at all.
     pub(crate) fn has_frames(&self) -> bool {
         self.proves(0, 0)
+    }
+
+    /// What to write from `start` on: the bytes up to `end`, which are whole, then zeros for `torn` bytes. The last
+    /// frame's padding may be missing from the file, or its very first block be shorter than it should: zeros again.
+    pub(crate) fn restored(&self, start: u64, end: u64, torn: u64) -> io::Result<Vec<u8>> {
+        let length = |bytes: u64| usize::try_from(bytes).map_err(io::Error::other);
+        let whole = length(end - start)?;
+        let mut bytes = vec![0; whole + length(torn)?];
+        let present = self.from(start);
+        let count = present.len().min(whole);
+        bytes[..count].copy_from_slice(&present[..count]);
+        Ok(bytes)
     }
 
     /// The offset after the last byte that is not zero.
