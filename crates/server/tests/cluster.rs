@@ -78,17 +78,15 @@ async fn three_regions_become_one_cluster_with_three_voters_each() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cluster_that_was_stopped_as_a_whole_comes_back_at_other_addresses() {
-    let places = ["eu", "us", "ap"].map(Place::new);
-    let first = founded(&places[0], 3).await;
-    let mut nodes = Vec::from([first]);
-    for place in &places[1..] {
-        let node = joined(place, &nodes[0]).await;
-        nodes.push(node);
-    }
+/// Three nodes in three regions, all of them voters of the metadata, with a queue `kept`.
+async fn three(places: &[Place; 3]) -> [Node; 3] {
+    let eu = founded(&places[0], 3).await;
+    let us = joined(&places[1], &eu).await;
+    let ap = joined(&places[2], &us).await;
+    let nodes = [eu, us, ap];
     for node in &nodes {
         until(node, |node| node.cluster().status().voters.len() == 3).await;
+        until(node, |node| knows_queue(node, "default")).await;
     }
     in_time(nodes[2].cluster().propose(queue("kept")))
         .await
@@ -96,21 +94,10 @@ async fn cluster_that_was_stopped_as_a_whole_comes_back_at_other_addresses() {
     for node in &nodes {
         until(node, |node| knows_queue(node, "kept")).await;
     }
-    let before: Vec<_> = nodes.iter().map(|node| node.cluster().node()).collect();
-    // Like a crash of all of them.
-    for node in nodes.drain(..) {
-        nodes::crash(node).await;
-    }
-    // New ports: only the first can be found by the others, through its address.
-    let first = nodes::open(places[0].again(&[])).await.unwrap();
-    let seed = first.addresses().peer.clone();
-    nodes.push(first);
-    for place in &places[1..] {
-        let node = nodes::open(place.again(&[&seed])).await.unwrap();
-        nodes.push(node);
-    }
-    let after: Vec<_> = nodes.iter().map(|node| node.cluster().node()).collect();
-    assert_eq!(before, after);
+    nodes
+}
+
+async fn work_again(nodes: [Node; 3]) {
     for node in &nodes {
         in_time(node.ready()).await;
         until(node, |node| knows_queue(node, "kept")).await;
@@ -124,6 +111,38 @@ async fn cluster_that_was_stopped_as_a_whole_comes_back_at_other_addresses() {
     for node in nodes {
         node.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cluster_that_was_killed_as_a_whole_comes_back_without_being_told_of_anybody() {
+    let places = ["eu", "us", "ap"].map(Place::new);
+    let nodes = three(&places).await;
+    let mut configs = Vec::new();
+    for (place, node) in places.iter().zip(nodes) {
+        configs.push(place.at(node.addresses()));
+        nodes::crash(node).await;
+    }
+    let starts = configs.into_iter().map(nodes::open);
+    let nodes = futures_util::future::join_all(starts).await;
+    let nodes: Vec<Node> = nodes.into_iter().map(Result::unwrap).collect();
+    work_again(nodes.try_into().ok().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cluster_of_which_all_have_moved_finds_together_through_one_address() {
+    let places = ["eu", "us", "ap"].map(Place::new);
+    let nodes = three(&places).await;
+    let before = nodes.each_ref().map(|node| node.cluster().node());
+    for node in nodes {
+        nodes::crash(node).await;
+    }
+    let eu = nodes::open(places[0].again(&[])).await.unwrap();
+    let seed = eu.addresses().peer.clone();
+    let us = nodes::open(places[1].again(&[&seed])).await.unwrap();
+    let ap = nodes::open(places[2].again(&[&seed])).await.unwrap();
+    let nodes = [eu, us, ap];
+    assert_eq!(nodes.each_ref().map(|node| node.cluster().node()), before);
+    work_again(nodes).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

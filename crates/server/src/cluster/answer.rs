@@ -117,6 +117,9 @@ impl Cluster {
         started: NodeStarted,
     ) -> Result<MetadataCommand, ApiError> {
         if cluster == self.id() {
+            // At once, and not only when it is committed: when all have moved, this is how they find each other.
+            self.peers()
+                .know(started.node, started.boot, &started.addresses.peer);
             return Ok(MetadataCommand::NodeStarted(started));
         }
         let why = format!(

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
+use leasehold_core::metadata::command::Addresses;
 use leasehold_core::policy::Timings;
 use leasehold_server::config::{Config, LogConfig, LogFormat};
 use leasehold_server::node::{Node, StartError};
@@ -45,6 +46,14 @@ impl Place {
         config.cluster.join = join.iter().map(|address| (*address).to_owned()).collect();
         config.storage.segment_mib = 4;
         config.storage.zero_fill = false;
+        config
+    }
+
+    /// At the addresses that the node had, and told of nobody.
+    pub(crate) fn at(&self, addresses: &Addresses) -> Config {
+        let mut config = self.again(&[]);
+        config.listen.client.clone_from(&addresses.client);
+        config.listen.peer.clone_from(&addresses.peer);
         config
     }
 
