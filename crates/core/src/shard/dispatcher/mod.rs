@@ -12,12 +12,14 @@
 //!   lease is void.
 
 mod fairness;
+mod granting;
 mod in_flight;
 mod leases;
 mod matching;
 mod message;
 mod poll;
 mod renewal;
+mod resolving;
 mod sessions;
 mod settle;
 

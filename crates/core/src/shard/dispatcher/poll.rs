@@ -1,15 +1,10 @@
 //! What to propose next: leases and jobs that ran out first, since that is what others wait for, then grants.
 
-use std::time::Duration;
+use leasehold_types::{JobId, RegionName, Timestamp, limits};
 
-use leasehold_types::{JobId, RegionName, SessionId, Timestamp, limits};
-
-use super::in_flight::{Doubt, PendingGrant};
 use super::leases::Ending;
-use super::matching::{ClassId, Cursors};
-use super::{Dispatcher, Gate, RECONCILE_EVERY, terms};
-use crate::shard::command::{Command, Expire, ExpireReason, Grant, Purge, Release};
-use crate::shard::job::AttemptRecord;
+use super::{Dispatcher, Gate, terms};
+use crate::shard::command::{Command, Expire, ExpireReason, Purge, Release};
 use crate::shard::state::ShardState;
 
 /// What a leader should propose now.
@@ -28,7 +23,7 @@ impl Poll {
         self.commands.is_empty() && !self.tick
     }
 
-    fn room(&self) -> usize {
+    pub(super) fn room(&self) -> usize {
         limits::ENTRY_COMMANDS.saturating_sub(self.commands.len())
     }
 }
@@ -154,203 +149,4 @@ impl Dispatcher {
             self.forget(session);
         }
     }
-}
-
-/// Grants.
-impl Dispatcher {
-    /// Goes round the classes of workers, one job each, so that no worker gets all of them.
-    fn propose_grants(
-        &mut self,
-        state: &ShardState,
-        is_unreachable: &dyn Fn(&RegionName) -> bool,
-        now: Timestamp,
-        poll: &mut Poll,
-    ) {
-        let mut cursors = Cursors::new();
-        let mut round = self.matching.candidates();
-        round.retain(|class| {
-            let kind = self.matching.kind(*class);
-            kind.is_some_and(|kind| !is_unreachable(&kind.region))
-        });
-        while poll.room() > 0
-            && let Some(class) = round.pop_front()
-        {
-            if let Some(grant) = self.next_grant(state, class, &mut cursors, now) {
-                poll.commands.push(Command::Grant(Box::new(grant)));
-                round.push_back(class);
-            }
-        }
-    }
-
-    fn next_grant(
-        &mut self,
-        state: &ShardState,
-        class: ClassId,
-        cursors: &mut Cursors,
-        now: Timestamp,
-    ) -> Option<Grant> {
-        let session = self.next_session(state, class, now)?;
-        let Self {
-            matching,
-            in_flight,
-            ..
-        } = self;
-        let is_free = |job: JobId| {
-            let is_proposed = in_flight.is_granting(job);
-            let header = state.header(job);
-            !is_proposed && header.is_some_and(|header| header.expires_at > now)
-        };
-        let Some(job) = matching.pick(state, class, cursors, &is_free) else {
-            matching.put_back(class, session);
-            return None;
-        };
-        let session = self.prefer_another(state, class, session, job, now);
-        let pending = PendingGrant {
-            session,
-            lane: state.lane_of(job)?,
-            before: state.header(job)?.last_fence,
-        };
-        self.grant(job, pending)
-    }
-
-    /// The next session of the class that has credit and was heard within a lease. Others leave the queue: their next
-    /// offer brings them back.
-    fn next_session(
-        &mut self,
-        state: &ShardState,
-        class: ClassId,
-        now: Timestamp,
-    ) -> Option<SessionId> {
-        let lease = shortest_lease(self, state, class);
-        while let Some(id) = self.matching.dequeue(class) {
-            let Some(session) = self.sessions.get_mut(id) else {
-                continue;
-            };
-            if session.class != class {
-                continue;
-            }
-            let is_heard = now.since(session.heard_at) < lease;
-            if is_heard && session.credit() > 0 {
-                return Some(id);
-            }
-            session.is_queued = false;
-        }
-        None
-    }
-
-    /// A job that was tried before goes to another worker than the last time, if one of the class is next in line.
-    fn prefer_another(
-        &mut self,
-        state: &ShardState,
-        class: ClassId,
-        session: SessionId,
-        job: JobId,
-        now: Timestamp,
-    ) -> SessionId {
-        let worker = |dispatcher: &Self, id| {
-            let session = dispatcher.sessions.get(id);
-            session.map(|session| session.worker.clone())
-        };
-        let last = last_attempt(state, job).map(|attempt| &attempt.worker);
-        if last.is_none() || worker(self, session).as_ref() != last {
-            return session;
-        }
-        match self.next_session(state, class, now) {
-            Some(other) if worker(self, other).as_ref() != last => {
-                self.matching.put_back(class, session);
-                other
-            }
-            Some(other) => {
-                self.matching.put_back(class, other);
-                session
-            }
-            None => session,
-        }
-    }
-
-    fn grant(&mut self, job: JobId, pending: PendingGrant) -> Option<Grant> {
-        let id = pending.session;
-        let session = self.sessions.get_mut(id)?;
-        session.reserve();
-        session.is_queued = false;
-        let (worker, region) = (session.worker.clone(), session.region.clone());
-        self.enqueue(id);
-        self.in_flight.add_grant(job, pending);
-        let session = id;
-        Some(Grant {
-            job,
-            session,
-            worker,
-            region,
-        })
-    }
-}
-
-/// What was lost on the way.
-impl Dispatcher {
-    fn resolve_doubts(&mut self, state: &ShardState, now: Timestamp) {
-        for doubt in self.in_flight.ripe(now) {
-            match doubt {
-                Doubt::Grant(job) => self.resolve_grant(state, job, now),
-                Doubt::Ending(job, fence) => match state.held(job, fence) {
-                    Ok(_) => self.leases.end_again(job, fence),
-                    Err(_) => self.leases.unwatch_under(job, fence),
-                },
-                Doubt::Closing(job) => {
-                    self.in_flight.closing.remove(&job);
-                }
-                Doubt::Note(job, fence) => self.leases.noted(job, fence, None, now),
-            }
-        }
-    }
-
-    /// A grant in doubt that was applied is handed back at once: its worker never heard of it.
-    fn resolve_grant(&mut self, state: &ShardState, job: JobId, now: Timestamp) {
-        let Some(pending) = self.in_flight.take_grant(job) else {
-            return;
-        };
-        self.settle_credit(pending.session, false);
-        self.reactivate(state, job);
-        let Some(lease) = state.lease(job) else {
-            return;
-        };
-        if Some(lease.fence) != pending.before && lease.session == pending.session {
-            self.leases.watch_new(job, lease, now);
-            self.leases.end(job, Ending::Return);
-        }
-    }
-
-    pub(super) fn needs_reconciling(&self, state: &ShardState) -> bool {
-        self.leases.len() != state.index.leased().len()
-    }
-
-    /// Watches every lease of the state. Only a grant that was applied after its outcome was lost can be missing.
-    fn reconcile(&mut self, state: &ShardState, now: Timestamp) {
-        if now < self.reconcile_at {
-            return;
-        }
-        self.reconcile_at = now + RECONCILE_EVERY;
-        if !self.needs_reconciling(state) {
-            return;
-        }
-        for job in state.index.leased() {
-            if let Some(lease) = state.lease(*job) {
-                self.leases.watch_new(*job, lease, now);
-            }
-        }
-        self.leases
-            .retain(|job, fence| state.held(job, fence).is_ok());
-    }
-}
-
-/// The shortest lease among the queues of a class: credit of a worker that was silent for so long is void.
-fn shortest_lease(dispatcher: &Dispatcher, state: &ShardState, class: ClassId) -> Duration {
-    let kind = dispatcher.matching.kind(class);
-    let queues = kind.into_iter().flat_map(|kind| &kind.queues);
-    let leases = queues.filter_map(|queue| state.policy(queue).map(|policy| policy.lease));
-    leases.min().unwrap_or_default()
-}
-
-fn last_attempt(state: &ShardState, job: JobId) -> Option<&AttemptRecord> {
-    state.jobs.get(job)?.body.history.last()
 }

@@ -227,7 +227,7 @@ impl ShardState {
         if let Some(tenant) = self.index.tenant(&header.tenant) {
             header.tenant = tenant.clone();
         }
-        header.requirement = (self.index.pools).intern(Arc::clone(&header.requirement));
+        header.requirement = self.index.pools.intern(&header.requirement);
     }
 
     /// Moves a job into another state and notes what a leader has to know of it.

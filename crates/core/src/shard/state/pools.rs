@@ -48,14 +48,14 @@ impl Pools {
     }
 
     /// The one shared copy of a requirement, made when there is none.
-    pub(in crate::shard) fn intern(&mut self, requirement: Arc<Requirement>) -> Arc<Requirement> {
+    pub(in crate::shard) fn intern(&mut self, requirement: &Requirement) -> Arc<Requirement> {
         let id = self.id_of(requirement);
         Arc::clone(&self.pools[&id].requirement)
     }
 
     /// Counts one more live job.
-    pub(in crate::shard) fn enter(&mut self, requirement: &Arc<Requirement>) -> PoolId {
-        let id = self.id_of(Arc::clone(requirement));
+    pub(in crate::shard) fn enter(&mut self, requirement: &Requirement) -> PoolId {
+        let id = self.id_of(requirement);
         if let Some(pool) = self.pools.get_mut(&id) {
             self.in_use += usize::from(pool.live == 0);
             pool.live += 1;
@@ -74,10 +74,11 @@ impl Pools {
         }
     }
 
-    fn id_of(&mut self, requirement: Arc<Requirement>) -> PoolId {
-        if let Some(id) = self.ids.get(&requirement) {
+    fn id_of(&mut self, requirement: &Requirement) -> PoolId {
+        if let Some(id) = self.ids.get(requirement) {
             return *id;
         }
+        let requirement = Arc::new(requirement.clone());
         let id = PoolId(self.next);
         self.next += 1;
         self.ids.insert(Arc::clone(&requirement), id);

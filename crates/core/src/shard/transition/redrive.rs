@@ -1,5 +1,7 @@
 //! A dead letter is put back, with all its tries before it and a whole deadline of its queue.
 
+use leasehold_types::JobId;
+
 use super::Applying;
 use crate::shard::command::Redrive;
 use crate::shard::job::{Job, JobState, Tries};
@@ -25,11 +27,7 @@ impl Applying<'_> {
     }
 
     /// A job that is a dead letter.
-    pub(super) fn dead_letter(
-        &self,
-        id: leasehold_types::JobId,
-        wanted: &'static str,
-    ) -> Result<&Job, Refusal> {
+    pub(super) fn dead_letter(&self, id: JobId, wanted: &'static str) -> Result<&Job, Refusal> {
         let job = self.state.known(id)?;
         match &job.header.state {
             JobState::Dead { .. } => Ok(job),

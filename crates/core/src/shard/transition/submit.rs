@@ -109,7 +109,7 @@ impl Applying<'_> {
             key: submit.key.clone(),
             digest: submit.digest,
             priority: submit.priority,
-            requirement: Arc::new(submit.requirement.clone()),
+            requirement: self.state.index.pools.intern(&submit.requirement),
             sequence,
             submitted_at: now,
             expires_at: now + deadline,

@@ -1,0 +1,153 @@
+//! Which grants to propose: classes of workers in turn, and in each the session that has waited longest.
+
+use std::time::Duration;
+
+use leasehold_types::{JobId, RegionName, SessionId, Timestamp};
+
+use super::in_flight::PendingGrant;
+use super::matching::{ClassId, Cursors};
+use super::{Dispatcher, Poll};
+use crate::shard::command::{Command, Grant};
+use crate::shard::job::AttemptRecord;
+use crate::shard::state::ShardState;
+
+impl Dispatcher {
+    /// Goes round the classes of workers, one job each, so that no worker gets all of them.
+    pub(super) fn propose_grants(
+        &mut self,
+        state: &ShardState,
+        is_unreachable: &dyn Fn(&RegionName) -> bool,
+        now: Timestamp,
+        poll: &mut Poll,
+    ) {
+        let mut cursors = Cursors::new();
+        let mut round = self.matching.candidates();
+        round.retain(|class| {
+            let kind = self.matching.kind(*class);
+            kind.is_some_and(|kind| !is_unreachable(&kind.region))
+        });
+        while poll.room() > 0
+            && let Some(class) = round.pop_front()
+        {
+            if let Some(grant) = self.next_grant(state, class, &mut cursors, now) {
+                poll.commands.push(Command::Grant(Box::new(grant)));
+                round.push_back(class);
+            }
+        }
+    }
+
+    fn next_grant(
+        &mut self,
+        state: &ShardState,
+        class: ClassId,
+        cursors: &mut Cursors,
+        now: Timestamp,
+    ) -> Option<Grant> {
+        let session = self.next_session(state, class, now)?;
+        let Self {
+            matching,
+            in_flight,
+            ..
+        } = self;
+        let is_free = |job: JobId| {
+            let is_proposed = in_flight.is_granting(job);
+            let header = state.header(job);
+            !is_proposed && header.is_some_and(|header| header.expires_at > now)
+        };
+        let Some(job) = matching.pick(state, class, cursors, &is_free) else {
+            matching.put_back(class, session);
+            return None;
+        };
+        let session = self.prefer_another(state, class, session, job, now);
+        let pending = PendingGrant {
+            session,
+            lane: state.lane_of(job)?,
+            before: state.header(job)?.last_fence,
+        };
+        self.grant(job, pending)
+    }
+
+    /// The next session of the class that has credit and was heard within a lease. Others leave the queue: their next
+    /// offer brings them back.
+    fn next_session(
+        &mut self,
+        state: &ShardState,
+        class: ClassId,
+        now: Timestamp,
+    ) -> Option<SessionId> {
+        let lease = shortest_lease(self, state, class);
+        while let Some(id) = self.matching.dequeue(class) {
+            let Some(session) = self.sessions.get_mut(id) else {
+                continue;
+            };
+            if session.class != class {
+                continue;
+            }
+            let is_heard = now.since(session.heard_at) < lease;
+            if is_heard && session.credit() > 0 {
+                return Some(id);
+            }
+            session.is_queued = false;
+        }
+        None
+    }
+
+    /// A job that was tried before goes to another worker than the last time, if one of the class is next in line.
+    fn prefer_another(
+        &mut self,
+        state: &ShardState,
+        class: ClassId,
+        session: SessionId,
+        job: JobId,
+        now: Timestamp,
+    ) -> SessionId {
+        let worker = |dispatcher: &Self, id| {
+            let session = dispatcher.sessions.get(id);
+            session.map(|session| session.worker.clone())
+        };
+        let last = last_attempt(state, job).map(|attempt| &attempt.worker);
+        if last.is_none() || worker(self, session).as_ref() != last {
+            return session;
+        }
+        match self.next_session(state, class, now) {
+            Some(other) if worker(self, other).as_ref() != last => {
+                self.matching.put_back(class, session);
+                other
+            }
+            Some(other) => {
+                self.matching.put_back(class, other);
+                session
+            }
+            None => session,
+        }
+    }
+
+    fn grant(&mut self, job: JobId, pending: PendingGrant) -> Option<Grant> {
+        let id = pending.session;
+        let session = self.sessions.get_mut(id)?;
+        session.reserve();
+        session.is_queued = false;
+        let (worker, region) = (session.worker.clone(), session.region.clone());
+        self.enqueue(id);
+        self.in_flight.add_grant(job, pending);
+        let session = id;
+        Some(Grant {
+            job,
+            session,
+            worker,
+            region,
+        })
+    }
+}
+
+/// The shortest lease among the queues of a class: credit of a worker that was silent for so long is void.
+fn shortest_lease(dispatcher: &Dispatcher, state: &ShardState, class: ClassId) -> Duration {
+    let kind = dispatcher.matching.kind(class);
+    let queues = kind.into_iter().flat_map(|kind| &kind.queues);
+    let leases = queues.filter_map(|queue| state.policy(queue).map(|policy| policy.lease));
+    leases.min().unwrap_or_default()
+}
+
+fn last_attempt(state: &ShardState, job: JobId) -> Option<&AttemptRecord> {
+    state.jobs.get(job)?.body.history.last()
+}
