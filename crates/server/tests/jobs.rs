@@ -1,5 +1,10 @@
 //! Jobs through real nodes on loopback ports: whichever node is asked, and whichever leads by then.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test stops where anything else would do"
+)]
+
 #[path = "support/nodes.rs"]
 mod nodes;
 

@@ -18,6 +18,8 @@ pub(super) struct Effects {
     pub(super) stops: Vec<Stop>,
     /// Something became grantable, or a slot was freed.
     pub(super) dispatch: bool,
+    /// A job became ready.
+    pub(super) ready: bool,
     /// Another leadership has begun: every command of this one is refused from now on.
     pub(super) superseded: bool,
     /// The shard was told a queue's policy.
@@ -41,7 +43,10 @@ pub(super) fn effects(batch: &Batch, applied: &Applied) -> Effects {
         match change {
             Change::Leased { .. } => {}
             Change::Finished(job) => effects.finished.push(*job),
-            Change::Ready(_) => effects.dispatch = true,
+            Change::Ready(_) => {
+                effects.ready = true;
+                effects.dispatch = true;
+            }
             Change::LeaseEnded {
                 job,
                 fence,

@@ -41,6 +41,8 @@ const EVENTS_AT_ONCE: usize = 256;
 const LOOK_AROUND: Duration = Duration::from_secs(1);
 /// How soon a closed gate is looked at again.
 const GATE_AGAIN: Duration = Duration::from_millis(100);
+/// How long a job may be ready before it counts as one that nobody here takes.
+const NEWS_AFTER: Duration = Duration::from_millis(20);
 /// Shortest sleep, so that a deadline which cannot be dealt with yet costs little.
 const NAP_MIN: Duration = Duration::from_millis(1);
 
@@ -85,7 +87,9 @@ pub(super) struct Leader {
     gate_was_closed: bool,
     slip: SlipWatch,
     /// After a standstill: proves that this node still leads.
-    proof: Option<BoxFuture<'static, bool>>,
+    proof: Option<BoxFuture<'static, ()>>,
+    /// When to look whether some queue has work that nobody takes.
+    news_due: Option<Timestamp>,
     looked_around_at: Timestamp,
     stale_writes_refused: u64,
 }
@@ -118,6 +122,7 @@ impl Leader {
             gate_was_closed: false,
             slip: SlipWatch::new(monotonic),
             proof: None,
+            news_due: None,
             looked_around_at: Timestamp::ZERO,
             stale_writes_refused: 0,
             clock,
@@ -152,7 +157,7 @@ impl Leader {
                 Some(landed) = self.flights.next() => if let Some(ended) = self.land(landed) {
                     return ended;
                 },
-                proved = proved(&mut self.proof) => self.proved(proved),
+                () = proved(&mut self.proof) => self.proved(),
                 Ok(()) = metadata.changed() => self.tell_policies(),
                 Ok(()) = disk.changed() => self.mind_the_disk(),
                 Some(event) = mailbox.recv() => self.take_in(event, mailbox),
@@ -181,6 +186,12 @@ impl Leader {
     fn want_dispatch(&mut self) {
         let now = self.now();
         self.dispatch_since.get_or_insert(now);
+    }
+
+    /// Something became ready: soon it has either been granted, or other gateways should hear of it.
+    fn expect_news(&mut self) {
+        let soonest = (self.now() + NEWS_AFTER).max(self.news.next_round());
+        self.news_due.get_or_insert(soonest);
     }
 
     fn gate(&mut self) -> Gate {
@@ -276,12 +287,13 @@ impl Leader {
         if self.gate_was_closed {
             until = until.min(now + GATE_AGAIN);
         }
+        until = self.news_due.map_or(until, |due| until.min(due));
         until.since(now).max(NAP_MIN)
     }
 
     /// Takes note of what time alone has brought about.
     fn look_at_the_time(&mut self) {
-        if self.slip.slipped(self.monotonic()) {
+        if self.slip.slipped(self.monotonic()) && self.proof.is_none() {
             self.prove_leadership();
         }
         let now = self.now();
@@ -290,6 +302,10 @@ impl Leader {
             .look(|state| self.dispatcher.next_deadline(state));
         if self.gate_was_closed || deadline.is_some_and(|deadline| deadline <= now) {
             self.want_dispatch();
+        }
+        if self.news_due.is_some_and(|due| due <= now) {
+            self.news_due = None;
+            self.tell_news();
         }
         if now.since(self.looked_around_at) >= LOOK_AROUND {
             self.looked_around_at = now;
@@ -301,16 +317,16 @@ impl Leader {
     fn prove_leadership(&mut self) {
         tracing::warn!(shard_id = %self.shared.shard, "this process stood still: proving leadership anew");
         let barrier = self.shared.barrier.clone();
-        self.proof = Some(Box::pin(async move { barrier.pass().await.is_ok() }));
+        self.proof = Some(Box::pin(async move {
+            while barrier.pass().await.is_err() {
+                sleep(GATE_AGAIN).await;
+            }
+        }));
     }
 
-    fn proved(&mut self, proved: bool) {
+    fn proved(&mut self) {
         self.proof = None;
-        if proved {
-            self.want_dispatch();
-        } else {
-            self.prove_leadership();
-        }
+        self.want_dispatch();
     }
 
     fn tell_policies(&mut self) {
@@ -351,7 +367,7 @@ impl Leader {
 }
 
 /// Waits for a proof that is under way; for ever when none is.
-async fn proved(proof: &mut Option<BoxFuture<'static, bool>>) -> bool {
+async fn proved(proof: &mut Option<BoxFuture<'static, ()>>) {
     match proof {
         Some(proof) => proof.await,
         None => std::future::pending().await,

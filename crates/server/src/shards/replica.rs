@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::barrier::Barrier;
-use super::handover::hand_over;
+use super::handover::{Handover, hand_over};
 use super::mailbox::{Event, MAILBOX};
 use super::waiters::Waiters;
 use super::{Deliveries, ShardsOptions, answer, runner};
@@ -125,16 +125,14 @@ impl Shared {
         if !self.group.status().is_leader() || self.transferring.swap(true, Ordering::AcqRel) {
             return;
         }
-        match hand_over(&self.group, within).await {
-            Ok(Some(to)) => {
-                tracing::info!(shard_id = %self.shard, %to, "leadership handed over");
+        let shard_id = self.shard;
+        match hand_over(&self.group, self.context.cluster.peers(), within).await {
+            Ok(Handover::Passed(to)) => tracing::info!(%shard_id, %to, "leadership handed over"),
+            Ok(Handover::Needless) => tracing::debug!(%shard_id, "nobody to hand leadership to"),
+            Ok(Handover::SuccessorLost(to)) => {
+                tracing::warn!(%shard_id, %to, "leadership not handed over: lost the successor");
             }
-            Ok(None) => {
-                tracing::debug!(shard_id = %self.shard, "no other voter to hand leadership to");
-            }
-            Err(error) => {
-                tracing::warn!(shard_id = %self.shard, %error, "leadership was not handed over");
-            }
+            Err(error) => tracing::warn!(%shard_id, %error, "leadership not handed over"),
         }
         self.transferring.store(false, Ordering::Release);
     }

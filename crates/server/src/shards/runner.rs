@@ -35,11 +35,8 @@ pub(super) async fn run(
     let mut status = shared.group.watch();
     while let Some(term) = wait_to_lead(&shared, &mut status, &mut mailbox).await {
         let ended = lead(&shared, &deliveries, term, &mut mailbox).await;
-        stand_down(&shared, &mut mailbox, ended);
-        if ended == Ended::Stopped {
-            return;
-        }
-        if !rest(&shared).await {
+        stand_down(&shared, &mut mailbox);
+        if ended == Ended::Stopped || !rest(&shared).await {
             return;
         }
     }
@@ -55,6 +52,7 @@ async fn wait_to_lead(
         {
             let now = status.borrow_and_update();
             match now.role {
+                Role::Leader if shared.is_transferring() => {}
                 Role::Leader => return Some(now.term),
                 Role::Stopped => {
                     report_end(shared, &now);
@@ -70,6 +68,8 @@ async fn wait_to_lead(
                 return None;
             },
             Some(event) = mailbox.recv() => turn_away(event),
+            // A handover that failed changes no status.
+            () = sleep(PAUSE), if shared.is_transferring() => {}
         }
     }
 }
@@ -103,7 +103,9 @@ async fn lead(
     };
     tracing::info!(shard_id = %shared.shard, %epoch, "leads");
     let leader = Leader::new(shared.clone(), deliveries.clone(), epoch, term);
-    leader.serve(mailbox).await
+    let ended = leader.serve(mailbox).await;
+    tracing::info!(shard_id = %shared.shard, %epoch, ?ended, "leads no more");
+    ended
 }
 
 /// Has the shard's log issue an epoch to this node.
@@ -140,7 +142,7 @@ fn leader_start(shared: &Shared, previous: ShardEpoch, stamp: leasehold_types::T
 }
 
 /// Everybody who asked of this leadership is told to ask elsewhere.
-fn stand_down(shared: &Shared, mailbox: &mut mpsc::Receiver<Event>, ended: Ended) {
+fn stand_down(shared: &Shared, mailbox: &mut mpsc::Receiver<Event>) {
     shared.serving.send_replace(None);
     shared.metadata_seen.send_replace(0);
     shared.waiters.close();
@@ -148,7 +150,6 @@ fn stand_down(shared: &Shared, mailbox: &mut mpsc::Receiver<Event>, ended: Ended
     while let Ok(event) = mailbox.try_recv() {
         turn_away(event);
     }
-    tracing::info!(shard_id = %shared.shard, ?ended, "leads no more");
 }
 
 /// SUBTLE: only a write has to be told that it was not done. Whoever asked something else sees the reply dropped.

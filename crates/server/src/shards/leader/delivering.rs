@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use leasehold_api::convert::workers::lease_stop;
 use leasehold_api::v1;
 use leasehold_core::shard::dispatcher::Assignment;
-use leasehold_core::shard::view::QueueStats;
-use leasehold_types::{NodeId, QueueName, limits};
+use leasehold_types::{NodeId, limits};
 
 use super::Leader;
 use crate::peers::CallError;
@@ -47,8 +46,9 @@ impl Leader {
     }
 
     /// Tells every gateway of queues that have work which nobody took.
-    pub(super) fn tell_news(&mut self, queues: &[(QueueName, QueueStats)]) {
-        let news = self.news.round(queues, self.now());
+    pub(super) fn tell_news(&mut self) {
+        let stats = self.shared.look(|state| state.stats());
+        let news = self.news.round(&stats.queues, self.now());
         if news.is_empty() {
             return;
         }
@@ -153,7 +153,7 @@ fn of_unknown_sessions(answer: &v1::DeliveryAnswer, sent: Vec<Undelivered>) -> V
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use leasehold_types::{FenceToken, JobId, SessionId, VirtualShard};
+    use leasehold_types::{FenceToken, JobId, QueueName, SessionId, VirtualShard};
     use std::time::Duration;
 
     fn assignment(gateway: u64, bytes: usize) -> Assignment {

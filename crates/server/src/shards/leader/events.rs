@@ -155,7 +155,7 @@ impl Leader {
     /// Once a second: tells the metrics how the shard stands, and gateways of work that nobody took.
     pub(super) fn look_around(&mut self) {
         let view = self.view();
-        self.tell_news(&view.stats.queues);
+        self.tell_news();
         let sample = ShardSample {
             stats: view.stats,
             leases_by_region: view.leases_by_region,

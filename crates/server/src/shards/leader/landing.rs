@@ -37,6 +37,9 @@ impl Leader {
         if effects.dispatch {
             self.want_dispatch();
         }
+        if effects.ready {
+            self.expect_news();
+        }
         if effects.policies {
             self.note_policies();
         }
