@@ -23,6 +23,7 @@ mod watch;
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use leasehold_core::metadata::command::Addresses;
 use leasehold_storage::OsDisk;
 use tokio::sync::watch as channel;
@@ -95,9 +96,11 @@ impl Node {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn open(config: Config) -> Result<Self, StartError> {
-        let disk = OsDisk::open(&config.data)?;
-        Self::start(config, Seam::system(Arc::new(disk))).await
+    pub fn open(config: Config) -> BoxFuture<'static, Result<Self, StartError>> {
+        Box::pin(async move {
+            let disk = OsDisk::open(&config.data)?;
+            Self::start(config, Seam::system(Arc::new(disk))).await
+        })
     }
 
     /// Starts a node. Returns once its doors are open, which for a node that has yet to join means once its cluster let
@@ -105,8 +108,9 @@ impl Node {
     ///
     /// # Errors
     /// See [`StartError`]. Nothing of the node runs any more then.
-    pub async fn start(config: Config, seam: Seam) -> Result<Self, StartError> {
-        Box::pin(start::start(config, seam)).await
+    /// The future is a boxed one so that the whole node is compiled here, once, and not in each crate that starts one.
+    pub fn start(config: Config, seam: Seam) -> BoxFuture<'static, Result<Self, StartError>> {
+        Box::pin(start::start(config, seam))
     }
 
     /// Where the node can be reached: its real ports, or what it was told to make known.
@@ -164,8 +168,8 @@ impl Node {
 
     /// Stops the node in good order: takes no more work, tells its workers, hands its leaderships over, waits for open
     /// requests, all within the bounds of [`ShutdownConfig`], and closes its log.
-    pub async fn stop(self) {
-        Box::pin(stop::stop(self)).await;
+    pub fn stop(self) -> BoxFuture<'static, ()> {
+        Box::pin(stop::stop(self))
     }
 }
 

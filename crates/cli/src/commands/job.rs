@@ -1,0 +1,311 @@
+//! `job submit|get|wait|list|cancel`.
+
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use leasehold_api::v1;
+use leasehold_client::{Client, Job, Kind};
+use leasehold_types::limits;
+use serde::Serialize;
+
+use super::reach::{client, job_id, jobs, or_empty, page, present};
+use crate::args::{Connection, JobCommand, ListArgs, StateArg, SubmitArgs};
+use crate::exit::{Exit, Failure};
+use crate::output::{self, Format};
+use crate::render::{JobOut, job_rows};
+
+pub(crate) async fn run(command: JobCommand) -> Result<(), Failure> {
+    match command {
+        JobCommand::Submit(arguments) => submit(arguments).await,
+        JobCommand::Get {
+            job,
+            result,
+            payload,
+            connection,
+        } => get(&job, result, payload, &connection).await,
+        JobCommand::Wait {
+            job,
+            wait_for,
+            connection,
+        } => wait(&client(&connection)?, &job, wait_for, &connection).await,
+        JobCommand::List(arguments) => list_jobs(arguments).await,
+        JobCommand::Cancel {
+            job,
+            reason,
+            connection,
+        } => cancel(job, reason, &connection).await,
+    }
+}
+
+/// How long `submit --wait` waits: the queue's own deadline ends the job long before.
+const WAIT_WITH_SUBMIT: Duration = Duration::from_secs(24 * 3600);
+
+async fn submit(arguments: SubmitArgs) -> Result<(), Failure> {
+    let connection = arguments.connection.clone();
+    let client = client(&connection)?;
+    let payloads = payloads(&arguments)?;
+    let jobs = payloads
+        .into_iter()
+        .map(|payload| job(&arguments, payload))
+        .collect();
+    let results = client.submit_many(jobs).await;
+    let (mut accepted, mut first_failure) = (Vec::new(), None);
+    for result in results {
+        match result {
+            Ok(submitted) => accepted.push(SubmitOut {
+                job_id: submitted.id().to_string(),
+                repeated: submitted.is_repeated(),
+            }),
+            Err(error) => {
+                eprintln!("error: {error}");
+                first_failure = first_failure.or(Some(Failure::from(error)));
+            }
+        }
+    }
+    if let (true, [only]) = (arguments.wait, accepted.as_slice()) {
+        eprintln!("submitted {}", only.job_id);
+        return wait(&client, &only.job_id, WAIT_WITH_SUBMIT, &connection).await;
+    }
+    let ids = |accepted: &Vec<SubmitOut>| {
+        accepted
+            .iter()
+            .map(|one| one.job_id.as_str())
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    output::print(Format::from_flag(connection.json), &accepted, ids)?;
+    first_failure.map_or(Ok(()), Err)
+}
+
+/// A job that was taken in.
+#[derive(Debug, Serialize)]
+struct SubmitOut {
+    job_id: String,
+    repeated: bool,
+}
+
+fn payloads(arguments: &SubmitArgs) -> Result<Vec<Bytes>, Failure> {
+    if let Some(text) = &arguments.payload {
+        return Ok(vec![Bytes::from(text.clone())]);
+    }
+    if arguments.file.is_empty() {
+        let most = limits::INLINE_BYTES as u64 + 1;
+        let mut payload = Vec::new();
+        std::io::stdin()
+            .take(most)
+            .read_to_end(&mut payload)
+            .context("standard input")?;
+        return Ok(vec![payload.into()]);
+    }
+    let read = |path: &std::path::PathBuf| {
+        std::fs::read(path)
+            .map(Bytes::from)
+            .with_context(|| format!("file {}", path.display()))
+    };
+    Ok(arguments
+        .file
+        .iter()
+        .map(read)
+        .collect::<anyhow::Result<_>>()?)
+}
+
+fn job(arguments: &SubmitArgs, payload: Bytes) -> Job {
+    let mut job = Job::new(arguments.queue.clone(), payload).priority(arguments.priority);
+    if let Some(tenant) = &arguments.tenant {
+        job = job.tenant(tenant.clone());
+    }
+    if let Some(key) = &arguments.key {
+        job = job.key(key.clone());
+    }
+    if let Some(delay) = arguments.delay {
+        job = job.delay(delay);
+    }
+    if let Some(deadline) = arguments.deadline {
+        job = job.deadline(deadline);
+    }
+    for (name, value) in &arguments.labels {
+        job = job.label(name.clone(), value.clone());
+    }
+    for (name, least) in &arguments.capacity {
+        job = job.capacity(name.clone(), *least);
+    }
+    job
+}
+
+/// One job with everything.
+pub(crate) async fn fetch(client: &Client, job: &str) -> Result<v1::Job, Failure> {
+    job_id(job)?;
+    let answer = client
+        .call(Kind::Read, |channel| {
+            let request = v1::GetRequest {
+                job_id: job.to_owned(),
+            };
+            async move { jobs(channel).get(request).await }
+        })
+        .await?;
+    present(answer.job, "job")
+}
+
+async fn get(
+    job: &str,
+    result: bool,
+    payload: bool,
+    connection: &Connection,
+) -> Result<(), Failure> {
+    let job = fetch(&client(connection)?, job).await?;
+    if payload {
+        return raw(&job.payload);
+    }
+    if result {
+        return match &job.done {
+            Some(done) => raw(&done.result),
+            None => Err(without_result(&job)),
+        };
+    }
+    output::print(
+        Format::from_flag(connection.json),
+        &JobOut::from(job),
+        JobOut::describe,
+    )?;
+    Ok(())
+}
+
+fn raw(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    out.write_all(bytes)?;
+    out.flush()?;
+    Ok(())
+}
+
+fn without_result(job: &v1::Job) -> Failure {
+    let exit = match job.ended {
+        Some(_) => Exit::JobFailed,
+        None => Exit::StillRunning,
+    };
+    let job = JobOut::from(job.clone());
+    let why = job
+        .ended
+        .as_ref()
+        .map_or(String::new(), |ended| format!(": {}", ended.reason));
+    Failure::new(
+        exit,
+        format!("job {} has no result, it is {}{why}", job.job_id, job.state),
+    )
+}
+
+async fn wait(
+    client: &Client,
+    job: &str,
+    within: Duration,
+    connection: &Connection,
+) -> Result<(), Failure> {
+    client.wait(job_id(job)?, within).await?;
+    let job = fetch(client, job).await?;
+    if connection.json {
+        output::print(Format::Json, &JobOut::from(job.clone()), JobOut::describe)?;
+    }
+    match (&job.done, connection.json) {
+        (Some(_), true) => Ok(()),
+        (Some(done), false) => raw(&done.result),
+        (None, _) => Err(without_result(&job)),
+    }
+}
+
+/// Which page of which jobs.
+pub(crate) struct Listing {
+    pub(crate) queue: Option<String>,
+    pub(crate) tenant: Option<String>,
+    pub(crate) state: v1::JobState,
+    pub(crate) class: i32,
+    pub(crate) limit: usize,
+    pub(crate) cursor: Option<String>,
+}
+
+/// One page, as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct PageOut {
+    jobs: Vec<JobOut>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    cursor: String,
+}
+
+async fn list_jobs(arguments: ListArgs) -> Result<(), Failure> {
+    let listing = Listing {
+        queue: arguments.queue,
+        tenant: arguments.tenant,
+        state: arguments
+            .state
+            .map_or(v1::JobState::Unspecified, v1::JobState::from),
+        class: i32::from(v1::FailureClass::Unspecified),
+        limit: arguments.limit,
+        cursor: arguments.cursor,
+    };
+    list(&arguments.connection, listing).await
+}
+
+pub(crate) async fn list(connection: &Connection, listing: Listing) -> Result<(), Failure> {
+    let request = v1::ListRequest {
+        queue: or_empty(listing.queue),
+        tenant: or_empty(listing.tenant),
+        state: i32::from(listing.state),
+        class: listing.class,
+        cursor: or_empty(listing.cursor),
+        limit: page(listing.limit),
+    };
+    let answer = client(connection)?
+        .call(Kind::Read, |channel| {
+            let request = request.clone();
+            async move { jobs(channel).list(request).await }
+        })
+        .await?;
+    let page = PageOut {
+        jobs: answer.jobs.into_iter().map(JobOut::from).collect(),
+        cursor: answer.cursor,
+    };
+    output::print(Format::from_flag(connection.json), &page, |page| {
+        job_rows(&page.jobs)
+    })?;
+    if !connection.json && !page.cursor.is_empty() {
+        eprintln!("more: --cursor {}", page.cursor);
+    }
+    Ok(())
+}
+
+async fn cancel(job: String, reason: String, connection: &Connection) -> Result<(), Failure> {
+    job_id(&job)?;
+    let request = v1::CancelRequest {
+        job_id: job.clone(),
+        reason,
+    };
+    let answer = client(connection)?
+        .call(Kind::Write, |channel| {
+            let request = request.clone();
+            async move { jobs(channel).cancel(request).await }
+        })
+        .await?;
+    let out = SubmitOut {
+        job_id: job,
+        repeated: answer.repeated,
+    };
+    let words = |out: &SubmitOut| match out.repeated {
+        true => format!("{} was cancelled before", out.job_id),
+        false => format!("{} is cancelled", out.job_id),
+    };
+    output::print(Format::from_flag(connection.json), &out, words)?;
+    Ok(())
+}
+
+impl From<StateArg> for v1::JobState {
+    fn from(state: StateArg) -> Self {
+        match state {
+            StateArg::Waiting => Self::Waiting,
+            StateArg::Ready => Self::Ready,
+            StateArg::Leased => Self::Leased,
+            StateArg::Done => Self::Done,
+            StateArg::Cancelled => Self::Cancelled,
+            StateArg::Dead => Self::Dead,
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Workers against real nodes: real ports on loopback, real folders, real timings (`lan`).
+//!
+//! Nothing here sleeps: each step waits for the message, the answer or the state that it needs.
+
+#[path = "../support/nodes.rs"]
+mod nodes;
+mod support;
+
+mod attach;
+mod lending;
+mod pages;
+mod session;
+mod unary;

@@ -1,0 +1,3 @@
+//! Real processes: nodes and workers on loopback, as people run them.
+
+mod harness;
