@@ -34,6 +34,35 @@ pub(super) enum Doubt {
 /// After so long, what is in doubt is compared with the state.
 pub(super) const DOUBT_FOR: Duration = Duration::from_secs(1);
 
+/// Something about no job in particular, proposed once at a time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Chore {
+    is_proposed: bool,
+    not_before: Timestamp,
+}
+
+impl Chore {
+    /// When to propose it, if it is wanted from then on.
+    pub(super) fn wanted(&self, from: Timestamp) -> Option<Timestamp> {
+        (!self.is_proposed).then(|| from.max(self.not_before))
+    }
+
+    pub(super) const fn propose(&mut self) {
+        self.is_proposed = true;
+    }
+
+    pub(super) const fn finish(&mut self) {
+        self.is_proposed = false;
+    }
+
+    /// Its outcome is not known. To do it a second time does no harm, so nothing need be known of the first; but a
+    /// leader that cannot write should not try all the time.
+    fn fail(&mut self, now: Timestamp) {
+        self.is_proposed = false;
+        self.not_before = now + DOUBT_FOR;
+    }
+}
+
 /// Everything that is on its way.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
@@ -42,8 +71,8 @@ pub(super) struct InFlight {
     by_lane: BTreeMap<Lane, u64>,
     /// Jobs without a lease whose deadline passed.
     pub(super) closing: BTreeSet<JobId>,
-    pub(super) is_purging: bool,
-    pub(super) is_ticking: bool,
+    pub(super) purge: Chore,
+    pub(super) tick: Chore,
     doubts: VecDeque<(Timestamp, Doubt)>,
 }
 
@@ -78,17 +107,25 @@ impl InFlight {
 
     /// The outcome of a batch is not known.
     pub(super) fn doubt(&mut self, batch: &Batch, now: Timestamp) {
-        self.is_ticking = false;
+        self.tick.fail(now);
         let at = now + DOUBT_FOR;
         for command in &batch.commands {
             if matches!(command, Command::Purge(_)) {
-                // A second purge does no harm, so nothing need be known of the first.
-                self.is_purging = false;
+                self.purge.fail(now);
             }
             if let Some(doubt) = doubt_of(command) {
                 self.doubts.push_back((at, doubt));
             }
         }
+    }
+
+    /// Whether nothing is left of proposals whose outcome is known.
+    #[cfg(test)]
+    pub(super) fn is_clear(&self) -> bool {
+        self.grants.is_empty()
+            && self.by_lane.is_empty()
+            && self.closing.is_empty()
+            && self.doubts.is_empty()
     }
 
     /// What is to be compared with the state now.

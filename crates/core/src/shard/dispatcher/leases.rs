@@ -463,6 +463,16 @@ impl Leases {
         quiet.chain(timer).chain(notes).min()
     }
 
+    /// Whether nothing is left of leases that have ended.
+    #[cfg(test)]
+    pub(super) fn is_clear(&self) -> bool {
+        self.watches.is_empty()
+            && self.timers.is_empty()
+            && self.quiet.values().all(BTreeSet::is_empty)
+            && self.endings.is_empty()
+            && self.notes.is_empty()
+    }
+
     /// Whether endings wait to be proposed.
     pub(super) fn has_endings(&self) -> bool {
         !self.endings.is_empty()

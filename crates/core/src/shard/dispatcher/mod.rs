@@ -221,7 +221,7 @@ impl Dispatcher {
             self.leases.next_deadline(),
             self.in_flight.next_ripe(),
             self.sessions.next_check(),
-            self.next_wake(state),
+            self.next_tick(state),
             self.next_purge(state),
             self.next_job_deadline(state),
             self.needs_reconciling(state).then_some(self.reconcile_at),
@@ -229,6 +229,12 @@ impl Dispatcher {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// Whether nothing is left of leases that have ended and of proposals whose outcome is known.
+    #[cfg(test)]
+    pub(super) fn is_clear(&self) -> bool {
+        self.leases.is_clear() && self.in_flight.is_clear()
     }
 
     fn enqueue(&mut self, id: SessionId) {

@@ -1,5 +1,7 @@
 //! What to propose next: leases and jobs that ran out first, since that is what others wait for, then grants.
 
+use std::time::Duration;
+
 use leasehold_types::{JobId, RegionName, Timestamp, limits};
 
 use super::leases::Ending;
@@ -12,7 +14,8 @@ use crate::shard::state::ShardState;
 pub struct Poll {
     /// At most `limits::ENTRY_COMMANDS`; they count as proposed until their batch is settled.
     pub commands: Vec<Command>,
-    /// Waiting jobs have fallen due: propose a batch even without commands, since its stamp makes them ready.
+    /// The shard's clock has to move: propose a batch even without commands, since its stamp makes waiting jobs ready
+    /// and tells the next leader what time it is.
     pub tick: bool,
 }
 
@@ -123,25 +126,31 @@ impl Dispatcher {
 
     fn propose_purge(&mut self, state: &ShardState, now: Timestamp, poll: &mut Poll) {
         if poll.room() > 0 && self.next_purge(state).is_some_and(|at| at <= now) {
-            self.in_flight.is_purging = true;
+            self.in_flight.purge.propose();
             let limit = limits::PURGE_JOBS;
             poll.commands.push(Command::Purge(Purge { limit }));
         }
     }
 
     pub(super) fn next_purge(&self, state: &ShardState) -> Option<Timestamp> {
-        state.next_purge().filter(|_| !self.in_flight.is_purging)
+        let from = state.next_purge()?;
+        self.in_flight.purge.wanted(from)
     }
 
     fn propose_tick(&mut self, state: &ShardState, now: Timestamp) -> bool {
-        let is_due = self.next_wake(state).is_some_and(|due| due <= now);
-        self.in_flight.is_ticking |= is_due;
+        let is_due = self.next_tick(state).is_some_and(|due| due <= now);
+        if is_due {
+            self.in_flight.tick.propose();
+        }
         is_due
     }
 
-    pub(super) fn next_wake(&self, state: &ShardState) -> Option<Timestamp> {
-        let (due, _) = state.index.next_waiting()?;
-        (!self.in_flight.is_ticking).then_some(due)
+    /// When the clock in the state has to move: a waiting job falls due, or the clock lags too far behind.
+    pub(super) fn next_tick(&self, state: &ShardState) -> Option<Timestamp> {
+        let waiting = state.index.next_waiting().map(|(due, _)| due);
+        let lag = clock_lag(state).map(|lag| state.stamp() + lag);
+        let from = waiting.into_iter().chain(lag).min()?;
+        self.in_flight.tick.wanted(from)
     }
 
     fn forget_silent(&mut self, now: Timestamp) {
@@ -150,3 +159,23 @@ impl Dispatcher {
         }
     }
 }
+
+/// How far the clock in the state may lag behind the leader's; none while no job waits for time to pass.
+///
+/// SUBTLE: what the clock gained since the newest entry is lost with its leader. Were it not moved now and then,
+/// leaders that change every few seconds in an otherwise idle shard would each start from the same instant, and a dead
+/// worker's lease would live for as long as they do.
+fn clock_lag(state: &ShardState) -> Option<Duration> {
+    let is_live = !state.index.deadlines().is_empty();
+    let is_leased = !state.index.leased().is_empty();
+    match (is_leased, is_live) {
+        (true, _) => Some(LAG_WITH_LEASES),
+        (false, true) => Some(LAG_WITH_JOBS),
+        (false, false) => None,
+    }
+}
+
+/// While there are leases.
+const LAG_WITH_LEASES: Duration = Duration::from_secs(2);
+/// While there are jobs that have not ended, none of them leased.
+const LAG_WITH_JOBS: Duration = Duration::from_secs(15);

@@ -27,7 +27,7 @@ impl Dispatcher {
             self.in_flight.doubt(batch, now);
             return Vec::new();
         };
-        self.in_flight.is_ticking = false;
+        self.in_flight.tick.finish();
         self.follow(state, &applied.changes, now);
         let mut assignments = Vec::new();
         for (command, outcome) in batch.commands.iter().zip(&applied.outcomes) {
@@ -79,7 +79,7 @@ impl Dispatcher {
                 let at = matches!(outcome, Outcome::Contacted).then_some(state.stamp());
                 self.leases.noted(contact.job, contact.fence, at, now);
             }
-            Command::Purge(_) => self.in_flight.is_purging = false,
+            Command::Purge(_) => self.in_flight.purge.finish(),
             Command::LeaderStart(_)
             | Command::Submit(_)
             | Command::Complete(_)

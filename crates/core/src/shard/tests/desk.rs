@@ -149,8 +149,9 @@ impl Desk {
         answers[0]
     }
 
-    /// Another leader takes over after a time that the shard clock does not see.
+    /// Another leader takes over. It knows the time of the newest entry; the time without a leader does not count.
     pub(super) fn take_over(&mut self) {
+        self.shard.now = self.shard.state.stamp();
         self.shard.take_over();
         self.dispatcher = Dispatcher::new(&self.shard.state, self.shard.now);
     }

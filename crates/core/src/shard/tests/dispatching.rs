@@ -338,6 +338,7 @@ fn grant_whose_outcome_is_unknown_is_made_again_once_it_is_known_not_to_be() {
     let commands = desk.poll();
     let lost = desk.shard.batch(commands);
     assert!(desk.settle(&lost, Err(())).is_empty());
+    desk.offer(offer(2, 1));
     assert!(desk.poll().is_empty(), "it may still be applied");
     assert_eq!(numbers(&desk.run_for(2 * SECOND)), [1]);
 }
