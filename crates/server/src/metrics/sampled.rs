@@ -248,35 +248,48 @@ fn encode_groups(
     )
 }
 
-fn encode_log(encoder: &mut DescriptorEncoder<'_>, log: &LogSample) -> fmt::Result {
-    let one = |value: u64| std::iter::once(([] as [(&str, String); 0], value));
-    encode_gauge(
-        encoder,
-        "log_syncs",
-        "Syncs since the start",
-        None,
-        one(log.syncs),
-    )?;
-    let (help, unit) = ("Written since the start", Some(&Unit::Bytes));
-    encode_gauge(encoder, "log_written", help, unit, one(log.written_bytes))?;
-    encode_gauge(
-        encoder,
-        "log_disk",
-        "Size on disk",
-        unit,
-        one(log.disk_bytes),
-    )?;
-    let help = "Operations handed in and not synced yet";
-    encode_gauge(
-        encoder,
+type LogGauge = (&'static str, &'static str, fn(&LogSample) -> u64);
+
+const LOG_COUNTS: [LogGauge; 2] = [
+    ("log_syncs", "Syncs since the start", |l| l.syncs),
+    (
         "log_unsynced_operations",
-        help,
-        None,
-        one(log.unsynced),
-    )?;
-    let stalled = std::iter::once(([] as [(&str, String); 0], log.stalled_for.as_secs_f64()));
+        "Operations not synced yet",
+        |l| l.unsynced,
+    ),
+];
+
+const LOG_SIZES: [LogGauge; 2] = [
+    ("log_written", "Written since the start", |l| {
+        l.written_bytes
+    }),
+    ("log_disk", "Size on disk", |l| l.disk_bytes),
+];
+
+fn encode_log(encoder: &mut DescriptorEncoder<'_>, log: &LogSample) -> fmt::Result {
+    for (name, help, value) in LOG_COUNTS {
+        encode_one(encoder, name, help, None, value(log))?;
+    }
+    for (name, help, value) in LOG_SIZES {
+        encode_one(encoder, name, help, Some(&Unit::Bytes), value(log))?;
+    }
+    let stalled = log.stalled_for.as_secs_f64();
     let help = "Wait of the oldest operation not synced yet";
-    encode_gauge(encoder, "log_stall", help, Some(&Unit::Seconds), stalled)
+    encode_one(encoder, "log_stall", help, Some(&Unit::Seconds), stalled)
+}
+
+fn encode_one<N>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    value: N,
+) -> fmt::Result
+where
+    ConstGauge<N>: EncodeMetric,
+{
+    let gauge = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+    ConstGauge::new(value).encode(gauge)
 }
 
 fn encode_gauge<L: EncodeLabelSet, N>(

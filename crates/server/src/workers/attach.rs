@@ -40,7 +40,8 @@ impl Inner {
         self.registry.put(&session)?;
         let (id, kind) = (session.id, session.kind);
         tracing::info!(session = %id, %worker, %region, ?kind, "worker session opened");
-        tokio::spawn(tend(Arc::clone(self), Arc::clone(&session)));
+        self.tenders
+            .spawn(tend(Arc::clone(self), Arc::clone(&session)));
         Ok(session)
     }
 }

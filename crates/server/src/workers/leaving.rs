@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::WorkerSessions;
 use super::session::{End, Kind, Session};
+use super::tend::FAREWELL;
 
 impl WorkerSessions {
     /// Asks every worker to dial another endpoint, takes no new ones, and returns once all have gone or `within` has
@@ -24,14 +25,28 @@ impl WorkerSessions {
             }
         }
         let mut count = inner.registry.watch();
-        if timeout(within, count.wait_for(|count| *count == 0))
-            .await
-            .is_err()
-        {
+        let gone = timeout(within, count.wait_for(|count| *count == 0));
+        if gone.await.is_err() {
             let sessions = inner.registry.len();
             tracing::warn!(sessions, "stopping although workers are still connected");
         }
+        self.end_all().await;
+    }
+
+    async fn end_all(&self) {
+        let inner = &self.inner;
+        for session in inner.registry.all() {
+            session.end(End::Stopping);
+        }
+        inner.tenders.close();
+        let _leaders_may_not_answer = timeout(FAREWELL, inner.tenders.wait()).await;
         inner.stopped.cancel();
+    }
+
+    /// Ends everything at once and tells nobody, as a crash would.
+    pub fn abandon(&self) {
+        self.inner.leaving.cancel();
+        self.inner.stopped.cancel();
     }
 }
 

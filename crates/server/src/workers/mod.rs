@@ -32,6 +32,7 @@ use leasehold_core::lending::Board;
 use leasehold_types::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 
 use crate::cluster::Cluster;
@@ -68,6 +69,8 @@ struct Inner {
     registry: Registry,
     board: Mutex<Board>,
     writes: Writes,
+    /// The sessions' tenders.
+    tenders: TaskTracker,
     /// No new sessions: the node is stopping.
     leaving: CancellationToken,
     /// Nothing goes on.
@@ -87,6 +90,7 @@ impl WorkerSessions {
             metrics: options.metrics,
             seam: options.seam,
             board: Mutex::default(),
+            tenders: TaskTracker::new(),
             leaving: CancellationToken::new(),
             stopped,
         });

@@ -15,29 +15,37 @@ use super::Inner;
 use super::session::{End, Session};
 
 /// How long leaders are told that a session ended. Those who do not hear of it find out by its silence.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Shortest sleep, so that a deadline which cannot be dealt with yet costs little.
 const NAP_MIN: Duration = Duration::from_millis(1);
 
-/// Tends a session until it ends.
+/// Tends a session until it ends. When everything stops, nobody is told anything any more.
 pub(super) async fn tend(inner: Arc<Inner>, session: Arc<Session>) {
+    let stopped = inner.stopped.clone();
+    tokio::select! {
+        biased;
+        () = stopped.cancelled() => session.end(End::Stopping),
+        () = tend_and_bury(&inner, &session) => {}
+    }
+}
+
+async fn tend_and_bury(inner: &Arc<Inner>, session: &Arc<Session>) {
     let mut offers = FuturesUnordered::new();
     loop {
-        offers.extend(inner.offers(&session));
-        let nap = inner.nap(&session);
+        offers.extend(inner.offers(session));
+        let nap = inner.nap(session);
         tokio::select! {
             biased;
             () = session.ended.cancelled() => break,
-            () = inner.stopped.cancelled() => session.end(End::Stopping),
-            Some(outcome) = offers.next() => inner.settle_offer(&session, outcome),
+            Some(outcome) = offers.next() => inner.settle_offer(session, outcome),
             () = session.wake.notified() => {}
             () = sleep(nap) => {}
         }
     }
     drop(offers);
-    inner.registry.remove(&session);
-    inner.farewell(&session).await;
+    inner.registry.remove(session);
+    inner.farewell(session).await;
 }
 
 impl Inner {

@@ -56,7 +56,9 @@ impl WorkerSessions {
     ) -> Result<v1::CompleteResponse, ApiError> {
         match self.inner.write_and_wait(request.into()).await? {
             Answer::Completed(completed) => Ok(completed),
-            other => Err(other_answer(other)),
+            other @ (Answer::Failed(_) | Answer::Released(_) | Answer::Error(_)) => {
+                Err(other_answer(other))
+            }
         }
     }
 
@@ -67,7 +69,9 @@ impl WorkerSessions {
     pub async fn fail(&self, request: v1::FailRequest) -> Result<v1::FailResponse, ApiError> {
         match self.inner.write_and_wait(request.into()).await? {
             Answer::Failed(failed) => Ok(failed),
-            other => Err(other_answer(other)),
+            other @ (Answer::Completed(_) | Answer::Released(_) | Answer::Error(_)) => {
+                Err(other_answer(other))
+            }
         }
     }
 
@@ -81,7 +85,9 @@ impl WorkerSessions {
     ) -> Result<v1::ReleaseResponse, ApiError> {
         match self.inner.write_and_wait(request.into()).await? {
             Answer::Released(released) => Ok(released),
-            other => Err(other_answer(other)),
+            other @ (Answer::Completed(_) | Answer::Failed(_) | Answer::Error(_)) => {
+                Err(other_answer(other))
+            }
         }
     }
 }

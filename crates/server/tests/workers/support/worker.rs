@@ -1,5 +1,6 @@
 //! The working side: one stream, driven message by message, so that a test can be as late or as wrong as it likes.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ pub(crate) struct TestWorker {
     from_gateway: Streaming<v1::GatewayMessage>,
     number: u64,
     received: u64,
+    /// Jobs that came while something else was waited for.
+    granted: VecDeque<v1::Assignment>,
 }
 
 impl TestWorker {
@@ -111,6 +114,7 @@ impl TestWorker {
             from_gateway: stream.into_inner(),
             number: 0,
             received: 0,
+            granted: VecDeque::new(),
         }
     }
 
@@ -147,6 +151,18 @@ impl TestWorker {
         next.expect("a message")
     }
 
+    /// The next message that is no job; jobs are kept for [`TestWorker::job`].
+    async fn hear_beside_jobs(&mut self) -> Said {
+        loop {
+            match self.hear().await {
+                Said::Assignment(assignment) => self.granted.push_back(assignment),
+                said @ (Said::Opened(_) | Said::Renewed(_) | Said::Write(_) | Said::Leaving(_)) => {
+                    return said;
+                }
+            }
+        }
+    }
+
     /// The status that the stream ends with.
     pub(crate) async fn last_word(&mut self) -> Status {
         loop {
@@ -159,6 +175,13 @@ impl TestWorker {
 
     /// Waits for a job as an idle worker does: it says now and then that it lives.
     pub(crate) async fn job(&mut self) -> v1::Assignment {
+        soon("a job", self.idle()).await
+    }
+
+    async fn idle(&mut self) -> v1::Assignment {
+        if let Some(granted) = self.granted.pop_front() {
+            return granted;
+        }
         let mut alive = interval(ALIVE);
         loop {
             let said = tokio::select! {
@@ -202,7 +225,7 @@ impl TestWorker {
     /// The first answer to the renewals of a message; 0 for those that were not asked for.
     pub(crate) async fn renewed(&mut self, number: u64) -> v1::RenewalAnswer {
         loop {
-            if let Said::Renewed(mut renewed) = self.hear().await
+            if let Said::Renewed(mut renewed) = self.hear_beside_jobs().await
                 && renewed.number == number
                 && let Some(answer) = renewed.answers.pop()
             {
@@ -216,7 +239,7 @@ impl TestWorker {
         let completion = lease.completion(result);
         let number = self.say(Body::Complete(completion)).await;
         loop {
-            if let Said::Write(answer) = self.hear().await
+            if let Said::Write(answer) = self.hear_beside_jobs().await
                 && answer.number == number
             {
                 return answer;
