@@ -2,9 +2,8 @@
 
 use leasehold_api::v1;
 use leasehold_types::JobId;
-use v1::admin_client::AdminClient;
 
-use crate::client::{Client, Kind};
+use crate::client::{Client, Kind, admin};
 use crate::error::ClientError;
 
 /// The admin service, with the client's failover. Every change here may be repeated safely.
@@ -38,7 +37,7 @@ macro_rules! admin_calls {
                 ) -> Result<v1::$answer, ClientError> {
                     let ask = |channel| {
                         let request = request.clone();
-                        async move { AdminClient::new(channel).$method(request).await }
+                        async move { admin(channel).$method(request).await }
                     };
                     self.client.call(Kind::$kind, ask).await
                 }
@@ -72,7 +71,7 @@ impl Admin {
         let ask = |channel| {
             let job_id = job.to_string();
             let request = v1::RedriveRequest { job_id };
-            async move { AdminClient::new(channel).redrive(request).await }
+            async move { admin(channel).redrive(request).await }
         };
         let call = self.client.ordinary(Kind::Write, Some(job));
         self.client.repeat(call, ask).await.map(drop)
@@ -86,7 +85,7 @@ impl Admin {
         let ask = |channel| {
             let job_id = job.to_string();
             let request = v1::DiscardRequest { job_id };
-            async move { AdminClient::new(channel).discard(request).await }
+            async move { admin(channel).discard(request).await }
         };
         let call = self.client.ordinary(Kind::Write, Some(job));
         self.client.repeat(call, ask).await.map(drop)

@@ -3,6 +3,7 @@
 mod attempts;
 mod builder;
 mod channels;
+mod services;
 
 pub use builder::ClientBuilder;
 
@@ -28,6 +29,7 @@ pub(crate) use attempts::wait;
 use attempts::{Attempts, Next};
 use channels::Channels;
 pub(crate) use channels::connect;
+pub(crate) use services::{admin, jobs};
 
 /// What a call does, and so what may be said of it when no answer comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

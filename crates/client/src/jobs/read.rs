@@ -10,9 +10,8 @@ use leasehold_api::{ConvertError, v1};
 use leasehold_core::shard::view::{JobFilter, JobPage, JobStatus, JobView};
 use leasehold_types::{JobId, Timestamp, limits};
 use tokio::time::Instant;
-use v1::jobs_client::JobsClient;
 
-use crate::client::{Call, Client, Kind};
+use crate::client::{Call, Client, Kind, jobs};
 use crate::clock::now;
 use crate::error::ClientError;
 
@@ -31,7 +30,7 @@ impl Client {
             let request = v1::GetRequest {
                 job_id: job_id.clone(),
             };
-            async move { JobsClient::new(channel).get(request).await }
+            async move { jobs(channel).get(request).await }
         };
         let answer = self
             .repeat(self.ordinary(Kind::Read, Some(job)), ask)
@@ -39,7 +38,8 @@ impl Client {
         Ok(view(answer.job, answer.seen)?)
     }
 
-    /// A job once it has ended, whichever way. Asked again over all endpoints for as long as it takes.
+    /// A job once it has ended, whichever way. Asked again over all endpoints for as long as it takes; ends at most one
+    /// attempt's time after `timeout`.
     ///
     /// # Errors
     /// [`ClientError::NotEnded`] when it has not ended within `timeout`, and those of [`Client::get`].
@@ -66,11 +66,11 @@ impl Client {
         };
         let ask = |channel| {
             let request = request.clone();
-            async move { JobsClient::new(channel).wait(request).await }
+            async move { jobs(channel).wait(request).await }
         };
         let ordinary = self.ordinary(Kind::Read, Some(job));
         let call = Call {
-            total: ordinary.total + left,
+            total: left + ordinary.attempt,
             attempt: ordinary.attempt + open,
             ..ordinary
         };
@@ -87,7 +87,7 @@ impl Client {
         let request = v1::ListRequest::from(filter);
         let ask = |channel| {
             let request = request.clone();
-            async move { JobsClient::new(channel).list(request).await }
+            async move { jobs(channel).list(request).await }
         };
         let answer = self.call(Kind::Read, ask).await?;
         Ok(job_page(answer)?)
@@ -133,7 +133,7 @@ impl Client {
         };
         let ask = |channel| {
             let request = request.clone();
-            async move { JobsClient::new(channel).cancel(request).await }
+            async move { jobs(channel).cancel(request).await }
         };
         let call = self.ordinary(Kind::Write, Some(job));
         Ok(self.repeat(call, ask).await?.repeated)

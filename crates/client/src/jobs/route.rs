@@ -7,7 +7,7 @@ use leasehold_api::{ApiError, v1};
 use leasehold_types::ErrorCode;
 use tokio::time::Instant;
 
-use crate::client::{Client, Kind};
+use crate::client::{Client, Kind, jobs};
 use crate::clock::now;
 use crate::error::ClientError;
 
@@ -61,11 +61,7 @@ impl Client {
         };
         let ask = |channel| {
             let request = request.clone();
-            async move {
-                v1::jobs_client::JobsClient::new(channel)
-                    .route(request)
-                    .await
-            }
+            async move { jobs(channel).route(request).await }
         };
         let answer = self.call(Kind::Read, ask).await?;
         self.learn(&answer.endpoints);

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use leasehold_api::v1;
 use leasehold_core::shard::outcome::Submitted;
 use tokio::time::Instant;
 
 use super::batch::Batch;
 use super::{Job, JobHandle};
-use crate::client::{Client, wait};
+use crate::client::{Client, jobs, wait};
 use crate::clock::now;
 use crate::error::ClientError;
 
@@ -58,7 +57,11 @@ impl Client {
             for request in batch.requests() {
                 let limit = left(deadline).min(self.limits().attempt);
                 let message = batch.message(&request);
-                let answer = self.attempt(&mut tried, limit, submit(message)).await;
+                let submit = |channel| {
+                    let message = message.clone();
+                    async move { jobs(channel).submit(message).await }
+                };
+                let answer = self.attempt(&mut tried, limit, submit).await;
                 asked = asked.max(batch.answered(&request, answer));
                 if batch.is_settled_for(&request) {
                     tried.clear();
@@ -114,22 +117,4 @@ fn by_queue(batch: &Batch) -> BTreeMap<(String, String), Vec<usize>> {
 
 fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(now())
-}
-
-fn submit(
-    message: v1::SubmitRequest,
-) -> impl Fn(
-    tonic::transport::Channel,
-) -> futures_util::future::BoxFuture<
-    'static,
-    Result<tonic::Response<v1::SubmitResponse>, tonic::Status>,
-> {
-    move |channel| {
-        let message = message.clone();
-        Box::pin(async move {
-            v1::jobs_client::JobsClient::new(channel)
-                .submit(message)
-                .await
-        })
-    }
 }

@@ -20,12 +20,14 @@ use crate::connect::SharedConnector;
 use crate::endpoints::Endpoints;
 use crate::entropy::Entropy;
 
-/// Waits between dials, after the first.
+/// Waits before dials, after the first: growing from round to round through the endpoints, short within a round, so
+/// that a worker whose gateway is gone soon finds the one that is not.
 const BACKOFF: BackoffPolicy = BackoffPolicy {
     base: Duration::from_millis(200),
     cap: Duration::from_secs(5),
 };
-/// A line that held for so long was a good one: the next dial starts without a wait.
+/// A line that held for so long was a good one: the next dial waits only for the shortest jitter, which is there so
+/// that the workers of a gateway that is gone do not all arrive at the next one at once.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
 /// When the line takes no more, it is tried again after this.
 const BLOCKED_FOR: Duration = Duration::from_millis(50);
@@ -60,10 +62,12 @@ pub(super) enum Ended {
 /// The dials so far.
 #[derive(Debug, Default)]
 struct Dials {
-    /// Since the last good line.
-    made: u32,
+    /// Rounds since the last good line, through all endpoints without finding one.
+    rounds: u32,
     /// Endpoints tried in this round.
     tried: BTreeSet<Address>,
+    /// Whether any was made.
+    any: bool,
     /// When the line was opened, while it is open.
     opened_at: Option<Instant>,
     /// Whether any line was ever opened.
@@ -197,27 +201,35 @@ impl Session {
         self.desk.closed();
         self.endpoints.failed(line.address(), now());
         let opened_at = dials.opened_at.take();
-        if opened_at.is_some_and(|at| now() >= at + GOOD_AFTER) {
-            dials.made = 0;
+        match opened_at {
+            Some(at) if now() >= at + GOOD_AFTER => dials.rounds = 0,
+            // A gateway that opens sessions and drops them is as good as none.
+            Some(_) => dials.rounds = dials.rounds.saturating_add(1),
+            None => {}
         }
         *line = self.dial(dials);
     }
 
     fn dial(&self, dials: &mut Dials) -> Line {
-        let wait = match dials.made {
-            0 => Duration::ZERO,
-            made => retry::backoff(&BACKOFF, made, self.entropy.draw()),
-        };
-        dials.made = dials.made.saturating_add(1);
-        let address = self.next_endpoint(&mut dials.tried);
+        let address = self.next_endpoint(dials);
         dials.tried.insert(address.clone());
+        let wait = match dials.any {
+            false => Duration::ZERO,
+            true => retry::backoff(
+                &BACKOFF,
+                dials.rounds.saturating_add(1),
+                self.entropy.draw(),
+            ),
+        };
+        dials.any = true;
         Line::dial(address, self.connector.clone(), wait)
     }
 
-    fn next_endpoint(&self, tried: &mut BTreeSet<Address>) -> Address {
-        let next = self.endpoints.pick(tried, now()).or_else(|| {
-            tried.clear();
-            self.endpoints.pick(tried, now())
+    fn next_endpoint(&self, dials: &mut Dials) -> Address {
+        let next = self.endpoints.pick(&dials.tried, now()).or_else(|| {
+            dials.tried.clear();
+            dials.rounds = dials.rounds.saturating_add(1);
+            self.endpoints.pick(&dials.tried, now())
         });
         next.expect("a client has at least one endpoint, and none is ever removed")
     }

@@ -36,6 +36,9 @@ enum Next {
 impl Desk {
     /// Takes a message. `draw` is uniform over all of `u64`.
     pub(in super::super) fn heard(&mut self, message: v1::GatewayMessage, now: Instant, draw: u64) {
+        if let Some(line) = &mut self.line {
+            line.heard_at = now;
+        }
         match message.body {
             // The hello's answer is taken before the desk hears anything; what is empty says nothing.
             Some(Body::Opened(_)) | None => {}

@@ -29,6 +29,10 @@ use super::sent::SentLog;
 const REPORTS_MAX: usize = 1_024;
 /// Leases remembered as over, so that a repeated assignment is no new one.
 const OVER_MAX: usize = 1_024;
+/// An idle worker asks this often whether its gateway is there.
+const PING_EVERY: Duration = Duration::from_secs(10);
+/// A gateway that says nothing to an idle worker for so long is left.
+const SILENCE_MAX: Duration = Duration::from_secs(25);
 /// How long a stopping worker waits for its last answers, beyond the grace period.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
@@ -56,6 +60,9 @@ pub(super) struct Desk {
 #[derive(Debug)]
 struct Line {
     opened_at: Instant,
+    /// When the gateway last said anything on it.
+    heard_at: Instant,
+    next_ping: Instant,
     /// Assignments received on it.
     received: u64,
     /// Slots last offered on it and not taken since: what the gateway believes to be free.
@@ -109,6 +116,8 @@ impl Desk {
     pub(super) fn opened(&mut self, now: Instant) {
         self.line = Some(Line {
             opened_at: now,
+            heard_at: now,
+            next_ping: now + PING_EVERY,
             received: 0,
             offered: None,
             next_renewal: now + self.renewal_interval(),

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use v1::worker_message::Body;
 
 use super::super::lease::Stage;
-use super::Desk;
+use super::{Desk, PING_EVERY};
 
 /// Room that is left for what is not a report: leaving, credit, and renewals in a few messages.
 const RESERVE: usize = 8;
@@ -33,6 +33,7 @@ impl Desk {
         let mut bodies = Vec::new();
         bodies.extend(self.say_leaving());
         self.renew(now, &mut bodies);
+        bodies.extend(self.ping(now));
         bodies.extend(self.credit(now));
         self.report(now, room - RESERVE, &mut bodies);
         let message = |body| v1::WorkerMessage {
@@ -67,6 +68,17 @@ impl Desk {
                 renewals: chunk.to_vec(),
             })
         }));
+    }
+
+    /// A renewal of nothing, which is answered like any other: an idle worker goes by answers, too.
+    fn ping(&mut self, now: Instant) -> Option<Body> {
+        let is_idle = self.is_idle();
+        let line = self.line.as_mut()?;
+        if !is_idle || now < line.next_ping {
+            return None;
+        }
+        line.next_ping = now + PING_EVERY;
+        Some(Body::Renew(v1::RenewRequest::default()))
     }
 
     /// The slots that are free: at once when there are more than was last said, else now and then.

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::super::deadline::renewal_interval;
 use super::super::lease::{Held, LeaseKey, Stage, Write};
-use super::Desk;
+use super::{Desk, SILENCE_MAX};
 
 /// Renewals are never further apart than this without a lease to go by.
 const UNLEASED: Duration = Duration::from_secs(1);
@@ -47,18 +47,22 @@ impl Desk {
     }
 
     /// Whether another gateway should be dialled: this one asked for it, or no leader was heard through it for half a
-    /// lease. The state of the connection says nothing about that.
+    /// lease, or it does not even answer an idle worker. The state of the connection says nothing about that.
     pub(in super::super) fn wants_another_line(&self, now: Instant) -> bool {
         let is_unwanted = self.line.as_ref().is_some_and(|line| line.is_unwanted);
         is_unwanted || self.deaf_at().is_some_and(|at| now >= at)
     }
 
     fn deaf_at(&self) -> Option<Instant> {
-        let opened_at = self.line.as_ref()?.opened_at;
+        let line = self.line.as_ref()?;
         let renewed = self.held.values().filter(|held| held.renews());
-        renewed
-            .map(|held| held.heard_at.max(opened_at) + held.lease / 2)
-            .min()
+        let no_answer = renewed.map(|held| held.heard_at.max(line.opened_at) + held.lease / 2);
+        Some(no_answer.min().unwrap_or(line.heard_at + SILENCE_MAX))
+    }
+
+    /// Whether no lease is renewed.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.held.values().any(Held::renews)
     }
 
     /// When something is next due by itself.
@@ -89,13 +93,12 @@ impl Desk {
             Stage::Reporting(report) => Some(report.due),
             Stage::Waiting { .. } | Stage::Running => None,
         });
-        let renewal = self
-            .held
-            .values()
-            .any(Held::renews)
-            .then_some(line.next_renewal);
+        let renewal = match self.is_idle() {
+            true => line.next_ping,
+            false => line.next_renewal,
+        };
         let credit = self.leaving.is_none().then_some(line.next_credit);
-        due.chain(renewal).chain(credit).min()
+        due.chain([renewal]).chain(credit).min()
     }
 
     /// The shortest of the leases that are held decides for all of them.
@@ -107,7 +110,7 @@ impl Desk {
 
     /// Moves the next renewal forward for a lease that came in: at once if it cannot be believed in yet.
     pub(super) fn renew_soon(&mut self, lease: Duration, deadline: Instant, now: Instant) {
-        let is_first = !self.held.values().any(Held::renews);
+        let is_first = self.is_idle();
         let Some(line) = &mut self.line else {
             return;
         };

@@ -78,10 +78,25 @@ async fn half_a_lease_without_an_answer_is_reason_to_dial_another_gateway() {
 }
 
 #[tokio::test]
-async fn quiet_connection_of_an_idle_worker_is_kept() {
+async fn idle_worker_asks_whether_its_gateway_is_there_and_leaves_one_that_does_not_answer() {
     let mut scene = Scene::with_slots(1);
-    scene.pass(secs(3_600));
-    assert!(!scene.desk.wants_another_line(scene.now));
+    let mut asked = 0;
+    for _ in 0..600 {
+        scene.pass(secs(1));
+        let said = scene.says();
+        if said.iter().any(|body| matches!(body, Body::Renew(_))) {
+            asked += 1;
+            let number = scene.last;
+            scene.hears(Said::Renewed(v1::RenewResponse {
+                answers: Vec::new(),
+                number,
+            }));
+        }
+        assert!(!scene.desk.wants_another_line(scene.now));
+    }
+    assert_eq!(asked, 60);
+    scene.pass(SILENCE_MAX);
+    assert!(scene.desk.wants_another_line(scene.now));
 }
 
 #[tokio::test]
