@@ -176,6 +176,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.tasks.stop.cancel();
+        self.sessions.abandon();
         self.doors.slam();
     }
 }

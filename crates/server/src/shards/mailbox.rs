@@ -6,7 +6,7 @@ use std::time::Duration;
 use leasehold_core::shard::Command;
 use leasehold_core::shard::dispatcher::{Offer, Renewal, RenewalAnswer};
 use leasehold_core::shard::view::ShardStats;
-use leasehold_types::{FenceToken, JobId, RegionName, SessionId, ShardEpoch};
+use leasehold_types::{FenceToken, JobId, NodeId, RegionName, SessionId, ShardEpoch};
 use tokio::sync::oneshot;
 
 use super::batcher::Written;
@@ -33,8 +33,8 @@ pub(super) enum Event {
         message: u64,
         reply: oneshot::Sender<Vec<RenewalAnswer>>,
     },
-    /// A worker's session is over; its slots are gone, its leases are not.
-    SessionEnded { session: SessionId },
+    /// A worker's session is over, says this gateway; its slots are gone, its leases are not.
+    SessionEnded { session: SessionId, gateway: NodeId },
     /// Grants that did not reach their worker, or may not have.
     Undelivered(Vec<Undelivered>),
     /// How the leadership stands, for people and metrics.

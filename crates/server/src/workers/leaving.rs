@@ -13,8 +13,12 @@ use super::tend::FAREWELL;
 
 impl WorkerSessions {
     /// Asks every worker to dial another endpoint, takes no new ones, and returns once all have gone or `within` has
-    /// passed. No worker is kept waiting for its jobs' ends: it carries them over.
+    /// passed. No worker is kept waiting for its jobs' ends: it carries them over. With no time at all nobody is asked
+    /// or told anything: see [`abandon`](Self::abandon).
     pub async fn leave(&self, within: Duration) {
+        if within.is_zero() {
+            return self.abandon();
+        }
         let inner = &self.inner;
         inner.leaving.cancel();
         for session in inner.registry.all() {

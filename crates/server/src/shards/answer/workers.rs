@@ -5,7 +5,7 @@ use leasehold_api::convert::workers as convert;
 use leasehold_api::convert::writes::{Write, write as to_write, write_answer};
 use leasehold_api::{ApiError, v1};
 use leasehold_core::shard::Outcome;
-use leasehold_types::{Timestamp, limits};
+use leasehold_types::{NodeId, Timestamp, limits};
 
 use super::{ask, writes};
 use crate::shards::mailbox::Event;
@@ -59,7 +59,8 @@ pub(super) async fn session_ended(
     request: &v1::SessionEnded,
 ) -> Result<v1::SessionEndedAnswer, ApiError> {
     let session = session(&request.session)?;
-    let event = Event::SessionEnded { session };
+    let gateway = NodeId::new(request.gateway);
+    let event = Event::SessionEnded { session, gateway };
     let sent = shared.mailbox.send(event).await;
     sent.map_err(|_| shared.not_leader())?;
     Ok(v1::SessionEndedAnswer {})

@@ -3,7 +3,7 @@
 use leasehold_core::shard::command::Release;
 use leasehold_core::shard::dispatcher::{Offer, Renewal, RenewalAnswer};
 use leasehold_core::shard::{Command, Outcome, Refusal};
-use leasehold_types::{FenceToken, JobId, SessionId};
+use leasehold_types::{FenceToken, JobId, NodeId, SessionId};
 use tokio::sync::mpsc;
 
 use super::{EVENTS_AT_ONCE, Leader};
@@ -44,7 +44,7 @@ impl Leader {
             } => {
                 let _may_have_left = reply.send(self.renew(session, &renewals, message));
             }
-            Event::SessionEnded { session } => self.forget(session),
+            Event::SessionEnded { session, gateway } => self.session_ended(session, gateway),
             Event::Undelivered(undelivered) => self.take_back(undelivered),
             Event::Look { reply } => {
                 let _may_have_left = reply.send(self.view());
@@ -106,6 +106,14 @@ impl Leader {
             }
         }
         answers
+    }
+
+    /// A worker that has come back through another gateway by now is not gone.
+    fn session_ended(&mut self, session: SessionId, gateway: NodeId) {
+        let holder = self.gateways.get(&session);
+        if gateway == NodeId::default() || holder.is_none_or(|holder| *holder == gateway) {
+            self.forget(session);
+        }
     }
 
     fn forget(&mut self, session: SessionId) {
