@@ -44,10 +44,6 @@ impl Process {
         self.child.wait().unwrap()
     }
 
-    pub(crate) fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
     pub(crate) fn kill(mut self) {
         self.signal(Signal::KILL);
         self.wait();
