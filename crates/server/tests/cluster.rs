@@ -4,11 +4,14 @@
 mod nodes;
 
 use std::io;
+use std::time::Duration;
 
+use leasehold_api::v1::{self, join_response};
 use leasehold_core::metadata::MetadataCommand;
 use leasehold_core::metadata::command::CreateQueue;
 use leasehold_core::policy::QueuePolicy;
 use leasehold_server::node::{Node, NodeError, StartError};
+use leasehold_server::peers::{PROTOCOL_MAX, PROTOCOL_MIN};
 use leasehold_storage::OpenDiskError;
 use leasehold_types::{ErrorCode, QueueName};
 use nodes::{Place, in_time, until};
@@ -24,6 +27,19 @@ fn knows_queue(node: &Node, name: &str) -> bool {
     let name = QueueName::new(name).unwrap();
     node.cluster()
         .read(|metadata| metadata.queue(&name).is_some())
+}
+
+/// Repeated while nobody leads, as every caller does.
+async fn create(node: &Node, name: &str) {
+    in_time(async {
+        loop {
+            match node.cluster().propose(queue(name)).await {
+                Err(error) if error.code.is_retryable() => {}
+                created => break created.map(drop).unwrap(),
+            }
+        }
+    })
+    .await;
 }
 
 async fn founded(place: &Place, regions: u16) -> Node {
@@ -67,9 +83,7 @@ async fn three_regions_become_one_cluster_with_three_voters_each() {
     let follower = [&eu, &us, &ap]
         .into_iter()
         .find(|node| !node.cluster().status().is_leader());
-    in_time(follower.unwrap().cluster().propose(queue("chat")))
-        .await
-        .unwrap();
+    create(&follower.unwrap(), "chat").await;
     for node in [&eu, &us, &ap] {
         until(node, |node| knows_queue(node, "chat")).await;
     }
@@ -88,9 +102,7 @@ async fn three(places: &[Place; 3]) -> [Node; 3] {
         until(node, |node| node.cluster().status().voters.len() == 3).await;
         until(node, |node| knows_queue(node, "default")).await;
     }
-    in_time(nodes[2].cluster().propose(queue("kept")))
-        .await
-        .unwrap();
+    create(&nodes[2], "kept").await;
     for node in &nodes {
         until(node, |node| knows_queue(node, "kept")).await;
     }
@@ -102,9 +114,7 @@ async fn work_again(nodes: [Node; 3]) {
         in_time(node.ready()).await;
         until(node, |node| knows_queue(node, "kept")).await;
     }
-    in_time(nodes[1].cluster().propose(queue("new")))
-        .await
-        .unwrap();
+    create(&nodes[1], "new").await;
     for node in &nodes {
         until(node, |node| knows_queue(node, "new")).await;
     }
@@ -150,9 +160,7 @@ async fn second_founding_on_a_folder_is_refused_and_leaves_it_as_it_was() {
     let place = Place::new("eu");
     let node = founded(&place, 1).await;
     in_time(node.ready()).await;
-    in_time(node.cluster().propose(queue("kept")))
-        .await
-        .unwrap();
+    create(&node, "kept").await;
     let id = node.cluster().id();
     nodes::crash(node).await;
     let error = nodes::open(place.founder(1)).await.err().unwrap();
@@ -208,29 +216,61 @@ async fn node_without_a_cluster_is_told_how_to_get_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn node_of_another_cluster_is_refused_and_says_so() {
-    let (here, there) = (Place::new("eu"), Place::new("eu"));
-    let ours = founded(&here, 1).await;
-    let theirs = founded(&there, 1).await;
-    let stray = Place::new("us");
-    let node = joined(&stray, &ours).await;
-    nodes::crash(node).await;
-    nodes::crash(ours).await;
-    // Its own cluster is gone; the address it is given is of another.
-    let node = nodes::open(stray.again(&[&theirs.addresses().peer]))
-        .await
-        .unwrap();
-    let error = in_time(node.wait()).await;
-    let NodeError::Refused(refusal) = &error else {
-        panic!("{error}");
+async fn node_of_another_cluster_is_refused_with_both_names() {
+    let ours = founded(&Place::new("eu"), 1).await;
+    let theirs = founded(&Place::new("eu"), 1).await;
+    let request = v1::JoinRequest {
+        cluster_id: ours.cluster().id().to_string(),
+        node_id: ours.cluster().node().get(),
+        client_address: ours.addresses().client.clone(),
+        peer_address: ours.addresses().peer.clone(),
+        boots: 1,
+        protocol_min: PROTOCOL_MIN,
+        protocol_max: PROTOCOL_MAX,
+        ..v1::JoinRequest::default()
     };
-    assert_eq!(refusal.code, ErrorCode::FailedPrecondition);
-    let message = error.to_string();
-    for cluster in [node.cluster().id(), theirs.cluster().id()] {
-        assert!(message.contains(&cluster.to_string()), "{message}");
+    let there = &theirs.addresses().peer;
+    let peers = ours.cluster().peers();
+    let answer = in_time(peers.join(there, request, Duration::from_secs(10))).await;
+    let Some(join_response::Result::Error(error)) = answer.unwrap().result else {
+        panic!("it must not be let in");
+    };
+    for cluster in [ours.cluster().id(), theirs.cluster().id()] {
+        assert!(error.message.contains(&cluster.to_string()), "{error:?}");
     }
-    node.stop().await;
+    ours.stop().await;
     theirs.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_whose_peer_has_another_clusters_node_at_its_address_now_goes_on() {
+    let (first, second, other) = (Place::new("eu"), Place::new("us"), Place::new("eu"));
+    let eu = founded(&first, 1).await;
+    let us = joined(&second, &eu).await;
+    in_time(us.ready()).await;
+    let address = eu.addresses().clone();
+    nodes::crash(us).await;
+    nodes::crash(eu).await;
+    let mut config = other.founder(1);
+    config.listen.peer.clone_from(&address.peer);
+    let stranger = nodes::open(config).await.unwrap();
+    let us = nodes::open(second.again(&[])).await.unwrap();
+    let seed = us.addresses().peer.clone();
+    let eu = nodes::open(first.again(&[&seed])).await.unwrap();
+    // Found in spite of the stranger at the old address.
+    let (us_id, us_boots) = (us.cluster().node(), us.cluster().boots());
+    until(&eu, |eu| {
+        let seen = eu
+            .cluster()
+            .read(|metadata| metadata.node(us_id).map(|node| node.boot));
+        seen == Some(us_boots)
+    })
+    .await;
+    assert_ne!(stranger.cluster().id(), eu.cluster().id());
+    assert!(!stranger.cluster().peers().is_reachable(us_id));
+    for node in [us, eu, stranger] {
+        node.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -309,7 +349,7 @@ async fn leader_that_stops_hands_the_metadata_over() {
         leader == Some(us.cluster().node()) || leader == Some(ap.cluster().node())
     })
     .await;
-    in_time(us.cluster().propose(queue("after"))).await.unwrap();
+    create(&us, "after").await;
     until(&ap, |ap| knows_queue(ap, "after")).await;
     us.stop().await;
     ap.stop().await;

@@ -1,18 +1,22 @@
 //! A node that started says so: which start it is, and where it can be reached now.
 //!
 //! In the background, and for as long as it takes: nodes that were all killed at once have nobody to tell yet, and
-//! come back without it. What the others need at once, the newest address, they also hear in every hello.
+//! come back without it. What the others need at once, the newest address, they also hear in every hello, and whoever
+//! is asked notes it before it is committed.
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use leasehold_api::ApiError;
 use leasehold_api::convert::nodes::Joining;
-use leasehold_api::v1::join_response;
-use leasehold_api::{ApiError, v1};
+use leasehold_api::v1::{self, join_response};
 use leasehold_core::metadata::MetadataCommand;
 use leasehold_core::metadata::command::NodeStarted;
 use leasehold_core::policy::BackoffPolicy;
 use leasehold_core::retry::backoff;
-use leasehold_types::ErrorCode;
+use leasehold_types::{BootCount, ErrorCode, NodeId};
 use tokio::time::sleep;
 
 use super::{Cluster, VERSION, wire};
@@ -22,23 +26,23 @@ const BACKOFF: BackoffPolicy = BackoffPolicy {
     cap: Duration::from_secs(5),
 };
 
-/// Repeats the announcement until it is committed.
+/// Nodes asked at once: a start must not shake a cluster of a thousand.
+const ASKED: usize = 8;
+
+/// Repeats the announcement until it is committed, and until every configured address has heard it.
 ///
 /// # Errors
 /// When the cluster will never take it, above all from an old copy of a data folder: the node must stop.
 pub(crate) async fn announce(cluster: Cluster, seeds: Vec<String>) -> Result<(), ApiError> {
-    let started = started(&cluster);
-    let mut tried = 0;
-    loop {
-        let error = match announce_once(&cluster, &started, &seeds).await {
-            Ok(()) => return Ok(()),
-            Err(error) if is_final(error.code) => return Err(error),
-            Err(error) => error,
-        };
-        tried += 1;
-        tracing::debug!(%error, tried, "start not announced yet");
-        sleep(backoff(&BACKOFF, tried, cluster.inner.entropy.next())).await;
-    }
+    let announcement = Announcement {
+        started: started(&cluster),
+        cluster,
+    };
+    let greetings = seeds
+        .into_iter()
+        .map(|seed| announcement.greet(seed).boxed());
+    let ways = greetings.chain([announcement.commit().boxed()]);
+    futures_util::future::try_join_all(ways).await.map(drop)
 }
 
 fn started(cluster: &Cluster) -> NodeStarted {
@@ -51,49 +55,121 @@ fn started(cluster: &Cluster) -> NodeStarted {
     }
 }
 
-/// First the way that every change takes; then any address that may still be somebody's.
-async fn announce_once(
-    cluster: &Cluster,
-    started: &NodeStarted,
-    seeds: &[String],
-) -> Result<(), ApiError> {
-    let command = MetadataCommand::NodeStarted(started.clone());
-    let error = match cluster.propose(command).await {
-        Ok(_) => return Ok(()),
-        Err(error) if is_final(error.code) => return Err(error),
-        Err(error) => error,
-    };
-    for address in addresses(cluster, seeds) {
-        match ask(cluster, started, &address).await {
-            Ok(()) => return Ok(()),
-            Err(error) if is_final(error.code) => return Err(error),
-            Err(error) => tracing::debug!(address, %error, "start not announced here"),
+type Way<'a> = BoxFuture<'a, Result<(), ApiError>>;
+
+struct Announcement {
+    cluster: Cluster,
+    started: NodeStarted,
+}
+
+impl Announcement {
+    /// Until it stands in the metadata.
+    async fn commit(&self) -> Result<(), ApiError> {
+        self.repeat("the metadata", || self.commit_once()).await
+    }
+
+    /// Until the node at a configured address has heard it, also when it is committed: where all have moved, this is
+    /// how they find each other, and a node that leads alone would never have to ask.
+    async fn greet(&self, address: String) -> Result<(), ApiError> {
+        self.repeat(&address, || self.ask(address.clone())).await
+    }
+
+    async fn repeat<'a, F>(&'a self, whom: &str, once: impl Fn() -> F) -> Result<(), ApiError>
+    where
+        F: Future<Output = Result<(), ApiError>> + 'a,
+    {
+        let mut tried = 0;
+        loop {
+            let error = match once().await {
+                Ok(()) => return Ok(()),
+                Err(error) if is_final(error.code) => return Err(error),
+                Err(error) => error,
+            };
+            tried += 1;
+            tracing::debug!(%error, tried, whom, "start not announced yet");
+            sleep(backoff(&BACKOFF, tried, self.draw())).await;
         }
     }
-    Err(error)
-}
 
-fn addresses(cluster: &Cluster, seeds: &[String]) -> Vec<String> {
-    let known = cluster.peers().heard_of().into_iter();
-    known
-        .map(|(_, _, address)| address)
-        .chain(seeds.iter().cloned())
-        .collect()
-}
-
-async fn ask(cluster: &Cluster, started: &NodeStarted, address: &str) -> Result<(), ApiError> {
-    let request = wire::request(&Joining::Known(cluster.id(), started.clone()));
-    let ttl = cluster.patience();
-    let answer = cluster.peers().join(address, request, ttl).await;
-    let answer: v1::JoinResponse =
-        answer.map_err(|error| ApiError::unavailable(error.to_string()))?;
-    match answer.result {
-        Some(join_response::Result::Joined(_)) => Ok(()),
-        Some(join_response::Result::Error(error)) => Err(error.into()),
-        None => Err(ApiError::unavailable(format!(
-            "{address} gave an empty answer"
-        ))),
+    /// The way that every change takes; and, where that leads nowhere within a lease, some of the addresses that may
+    /// still be somebody's.
+    async fn commit_once(&self) -> Result<(), ApiError> {
+        let lease = self.cluster.raft_timings().leader_lease();
+        let around = async {
+            sleep(lease).await;
+            let ways = self.some_addresses().into_iter();
+            first_decision(ways.map(|address| self.ask(address).boxed())).await
+        };
+        first_decision([self.propose().boxed(), around.boxed()]).await
     }
+
+    async fn propose(&self) -> Result<(), ApiError> {
+        let command = MetadataCommand::NodeStarted(self.started.clone());
+        self.cluster.propose(command).await.map(drop)
+    }
+
+    /// Each time from another place on.
+    fn some_addresses(&self) -> Vec<String> {
+        let mut known = self.cluster.peers().heard_of();
+        let count = u64::try_from(known.len()).unwrap_or(u64::MAX);
+        let start = self.draw().checked_rem(count).unwrap_or(0);
+        known.rotate_left(usize::try_from(start).expect("less than a length"));
+        let known = known.into_iter().take(ASKED);
+        known.map(|(_, _, address)| address).collect()
+    }
+
+    /// Tells whoever is at an address, and hears from it where the others are.
+    async fn ask(&self, address: String) -> Result<(), ApiError> {
+        let joining = Joining::Known(self.cluster.id(), self.started.clone());
+        let request = wire::request(&joining);
+        let ttl = self.cluster.patience() * 2;
+        let answer = self.cluster.peers().join(&address, request, ttl).await;
+        let answer = answer.map_err(|error| ApiError::unavailable(error.to_string()))?;
+        match answer.result {
+            Some(join_response::Result::Joined(joined)) => {
+                self.learn(joined);
+                Ok(())
+            }
+            Some(join_response::Result::Error(error)) => Err(self.taken(&address, error.into())),
+            None => Err(ApiError::unavailable(format!(
+                "{address} gave an empty answer"
+            ))),
+        }
+    }
+
+    fn learn(&self, joined: v1::Joined) {
+        for node in joined.nodes {
+            let boots = BootCount::new(node.boots);
+            let peers = self.cluster.peers();
+            peers.know(NodeId::new(node.node_id), boots, &node.peer_address);
+        }
+    }
+
+    /// An address may be another cluster's by now: worth a line in the log, but no reason to stop.
+    fn taken(&self, address: &str, error: ApiError) -> ApiError {
+        if error.code == ErrorCode::PermissionDenied {
+            tracing::warn!(address, %error, "start not announced here");
+        }
+        error
+    }
+
+    fn draw(&self) -> u64 {
+        self.cluster.inner.entropy.next()
+    }
+}
+
+/// The first success, or the first refusal that is final, or the last of the other errors.
+async fn first_decision<'a>(ways: impl IntoIterator<Item = Way<'a>>) -> Result<(), ApiError> {
+    let mut ways: FuturesUnordered<Way<'a>> = ways.into_iter().collect();
+    let mut last = ApiError::unavailable("no other node is known");
+    while let Some(result) = ways.next().await {
+        match result {
+            Ok(()) => return Ok(()),
+            Err(error) if is_final(error.code) => return Err(error),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Whether asking again can never help.
@@ -103,7 +179,6 @@ pub(super) const fn is_final(code: ErrorCode) -> bool {
         | ErrorCode::NotFound
         | ErrorCode::AlreadyExists
         | ErrorCode::FailedPrecondition
-        | ErrorCode::PermissionDenied
         | ErrorCode::Unsupported => true,
         ErrorCode::StaleFence
         | ErrorCode::Conflict
@@ -111,6 +186,40 @@ pub(super) const fn is_final(code: ErrorCode) -> bool {
         | ErrorCode::Unavailable
         | ErrorCode::ResourceExhausted
         | ErrorCode::Unknown
+        | ErrorCode::PermissionDenied
         | ErrorCode::Internal => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    fn error(code: ErrorCode) -> ApiError {
+        ApiError::new(code, code.as_str())
+    }
+
+    fn way(result: Result<(), ApiError>) -> Way<'static> {
+        ready(result).boxed()
+    }
+
+    #[tokio::test]
+    async fn one_success_or_one_final_refusal_decides_at_once() {
+        let unavailable = || way(Err(error(ErrorCode::Unavailable)));
+        let decided = first_decision([unavailable(), way(Ok(())), pending().boxed()]);
+        assert_eq!(decided.await, Ok(()));
+        let refusal = error(ErrorCode::FailedPrecondition);
+        let decided = first_decision([way(Err(refusal.clone())), pending().boxed()]);
+        assert_eq!(decided.await, Err(refusal));
+        let undecided = first_decision([unavailable(), unavailable()]);
+        assert_eq!(undecided.await, Err(error(ErrorCode::Unavailable)));
+    }
+
+    #[test]
+    fn another_clusters_no_is_not_final() {
+        assert!(!is_final(ErrorCode::PermissionDenied));
+        assert!(is_final(ErrorCode::FailedPrecondition));
     }
 }

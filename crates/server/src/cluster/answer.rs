@@ -90,7 +90,13 @@ impl Cluster {
         check_protocol(request)?;
         let command = match Joining::try_from(request)? {
             Joining::New(add) => MetadataCommand::AddNode(add),
-            Joining::Known(cluster, started) => self.started(cluster, started)?,
+            Joining::Known(cluster, started) => {
+                self.hear(cluster, &started)?;
+                if self.knows_start(&started) {
+                    return Ok(self.welcome(started.node));
+                }
+                MetadataCommand::NodeStarted(started)
+            }
         };
         let known = NodeId::new(request.node_id);
         let outcome = match ask {
@@ -111,16 +117,13 @@ impl Cluster {
         }
     }
 
-    fn started(
-        &self,
-        cluster: ClusterId,
-        started: NodeStarted,
-    ) -> Result<MetadataCommand, ApiError> {
+    /// Notes where a node of this cluster is now: at once, and not only when it is committed. When all have moved,
+    /// this is how they find each other.
+    fn hear(&self, cluster: ClusterId, started: &NodeStarted) -> Result<(), ApiError> {
         if cluster == self.id() {
-            // At once, and not only when it is committed: when all have moved, this is how they find each other.
-            self.peers()
-                .know(started.node, started.boot, &started.addresses.peer);
-            return Ok(MetadataCommand::NodeStarted(started));
+            let peers = self.peers();
+            peers.know(started.node, started.boot, &started.addresses.peer);
+            return Ok(());
         }
         let why = format!(
             "node {} belongs to cluster {cluster}, and here is cluster {}: \
@@ -128,7 +131,17 @@ impl Cluster {
             started.node,
             self.id()
         );
-        Err(ApiError::new(ErrorCode::FailedPrecondition, why))
+        Err(ApiError::new(ErrorCode::PermissionDenied, why))
+    }
+
+    /// Whether the metadata has this very start: a node tells it to several others.
+    fn knows_start(&self, started: &NodeStarted) -> bool {
+        self.read(|metadata| {
+            metadata.node(started.node).is_some_and(|known| {
+                (known.boot, &known.addresses, &known.version)
+                    == (started.boot, &started.addresses, &started.version)
+            })
+        })
     }
 
     /// What a node needs to know to take part.

@@ -65,8 +65,9 @@ async fn introduce(
         .local
         .check(hello_in(first), |node| context.book.boots(node));
     introduced.map_err(|refusal| {
-        tracing::warn!(%refusal, "peer refused");
-        ApiError::new(refusal.code(), refusal.to_string()).into()
+        let message = refusal.to_string();
+        context.refusals.say(&message);
+        ApiError::new(refusal.code(), message).into()
     })
 }
 

@@ -1,7 +1,7 @@
 //! All of this node's connections to others, as one handle.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use leasehold_api::v1::peer_frame::Body;
@@ -48,6 +48,21 @@ pub(super) struct Context {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) net: Arc<dyn Net>,
     pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) refusals: Refusals,
+}
+
+/// Says once that somebody is refused: it comes back several times a second.
+#[derive(Default)]
+pub(super) struct Refusals(Mutex<String>);
+
+impl Refusals {
+    pub(super) fn say(&self, refusal: &str) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != refusal {
+            refusal.clone_into(&mut last);
+            tracing::warn!(refusal, "peer refused");
+        }
+    }
 }
 
 impl Peers {
@@ -61,6 +76,7 @@ impl Peers {
             clock: options.seam.clock,
             net: options.seam.net,
             entropy: options.seam.entropy,
+            refusals: Refusals::default(),
         };
         Self {
             inner: Arc::new(Inner {
