@@ -16,6 +16,7 @@ use crate::types::{Entry, EntryPayload, LeaderId};
 
 type Asked = (v1::RaftRequest, Duration, oneshot::Sender<Answer>);
 type Answer = Result<v1::RaftReply, TransportError>;
+type IsRight = fn(&Failure<Counter>) -> bool;
 
 /// Keeps every question until the test answers it.
 #[derive(Default)]
@@ -189,7 +190,7 @@ async fn every_way_of_getting_no_answer_has_openrafts_word_for_it() {
     let to = NodeId::new(2);
     let reason = || "as the test ordered".to_owned();
     let ttl = Duration::from_secs(1);
-    let cases: [(Answer, fn(&Failure<Counter>) -> bool); 4] = [
+    let cases: [(Answer, IsRight); 4] = [
         (Err(TransportError::TimedOut { to, ttl }), |error| {
             matches!(error, RPCError::Timeout(_))
         }),

@@ -136,6 +136,13 @@ impl Cluster {
         remains.log = Arc::new(remains.log.after_power_failure());
     }
 
+    /// Stops all replicas: those of one cluster after another would share a thread.
+    pub(super) async fn end(mut self) {
+        for node in self.running() {
+            self.stop(node).await;
+        }
+    }
+
     pub(super) fn group(&self, node: u64) -> &Group<Counter> {
         &self.groups[&NodeId::new(node)]
     }

@@ -108,6 +108,7 @@ async fn one_seed_gives_one_course_of_events() {
         cluster.seed = seed;
         cluster.found().await;
         courses.push(lose_the_leader(&cluster).await);
+        cluster.end().await;
     }
     assert_eq!(courses[0], courses[1]);
     assert!(courses.iter().any(|course| *course != courses[0]));

@@ -1,5 +1,6 @@
 //! Many courses of events that nobody thought of: links and nodes fail at random, and then everything heals.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use leasehold_types::NodeId;
@@ -10,6 +11,8 @@ use super::wires::roll;
 use crate::timings::{Retention, Timings};
 
 const SEEDS: u64 = 12;
+/// Proposed until it is acknowledged, so it may be there more than once.
+const LAST: u64 = u64::MAX - 9;
 const STEPS: u64 = 25;
 
 /// Three replicas under random faults, and the commands that were acknowledged meanwhile.
@@ -107,7 +110,7 @@ impl Course {
     async fn last_write(&self) -> u64 {
         loop {
             for node in [1, 2, 3] {
-                if let Ok(applied) = self.cluster.group(node).propose(u64::MAX - 9).await {
+                if let Ok(applied) = self.cluster.group(node).propose(LAST).await {
                     return applied.index;
                 }
             }
@@ -118,6 +121,7 @@ impl Course {
 
 #[tokio::test(start_paused = true)]
 async fn no_fault_loses_moves_or_doubles_an_acknowledged_command() {
+    let mut shown = 0;
     for seed in 0..SEEDS {
         let mut course = Course::of(seed).await;
         for _ in 0..STEPS {
@@ -130,14 +134,12 @@ async fn no_fault_loses_moves_or_doubles_an_acknowledged_command() {
                 "seed {seed}: {acknowledged:?} is lost"
             );
         }
-        let mut commands: Vec<u64> = held.iter().map(|(_, command)| *command).collect();
-        commands.sort_unstable();
-        commands.dedup();
-        assert_eq!(
-            commands.len(),
-            held.len(),
-            "seed {seed}: a command was doubled"
-        );
-        assert!(!course.acknowledged.is_empty(), "seed {seed} shows nothing");
+        let once = held.iter().filter(|(_, command)| *command != LAST);
+        let commands: Vec<u64> = once.map(|(_, command)| *command).collect();
+        let different = BTreeSet::from_iter(&commands);
+        assert_eq!(different.len(), commands.len(), "seed {seed} doubled one");
+        shown += course.acknowledged.len();
+        course.cluster.end().await;
     }
+    assert!(shown > 0, "nothing was acknowledged, so nothing is shown");
 }

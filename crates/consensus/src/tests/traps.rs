@@ -79,6 +79,7 @@ async fn ten_writes(round_trip: Duration, timings: Timings, tweak: fn(&mut Confi
             Err(error) => panic!("neither accepted nor refused: {error}"),
         }
     }
+    cluster.end().await;
     accepted
 }
 
