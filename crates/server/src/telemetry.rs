@@ -11,6 +11,10 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{LogConfig, LogFormat};
 
+/// Libraries that warn at every heartbeat to a node that is down, which this crate reports once. A filter that names
+/// them has its way.
+const QUIET: &str = "openraft=error,h2=warn,hyper_util=warn,tower=warn";
+
 /// Why a node cannot write its log.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
@@ -47,7 +51,7 @@ pub fn install(config: &LogConfig) -> Result<(), TelemetryError> {
 }
 
 fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
-    EnvFilter::try_new(level).map_err(|source| TelemetryError::Filter {
+    EnvFilter::try_new(format!("{QUIET},{level}")).map_err(|source| TelemetryError::Filter {
         given: level.to_owned(),
         source,
     })
@@ -56,6 +60,15 @@ fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn noisy_library_is_heard_when_it_is_asked_for() {
+        let quiet = filter("info").unwrap().to_string();
+        assert!(quiet.contains("openraft=error"), "{quiet}");
+        let asked = filter("openraft=debug").unwrap().to_string();
+        assert!(asked.contains("openraft=debug"), "{asked}");
+        assert!(!asked.contains("openraft=error"), "{asked}");
+    }
 
     #[test]
     fn filter_that_cannot_be_read_is_refused_with_what_was_given() {

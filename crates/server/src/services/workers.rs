@@ -30,47 +30,48 @@ impl Workers for WorkersService {
         &self,
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let answers = self.sessions.open(request.into_inner())?;
-        Ok(Response::new(ReceiverStream::new(answers)))
+        let answers = self.sessions.open(request.into_inner());
+        let answers = self.sessions.counted(answers).map(ReceiverStream::new);
+        answers.map(Response::new)
     }
 
     async fn lease(
         &self,
         request: Request<v1::LeaseRequest>,
     ) -> Result<Response<v1::LeaseResponse>, Status> {
-        let leased = self.sessions.lease(request.into_inner()).await?;
-        Ok(Response::new(leased))
+        let leased = self.sessions.lease(request.into_inner()).await;
+        self.sessions.counted(leased).map(Response::new)
     }
 
     async fn renew(
         &self,
         request: Request<v1::RenewRequest>,
     ) -> Result<Response<v1::RenewResponse>, Status> {
-        let renewed = self.sessions.renew(request.into_inner()).await?;
-        Ok(Response::new(renewed))
+        let renewed = self.sessions.renew(request.into_inner()).await;
+        self.sessions.counted(renewed).map(Response::new)
     }
 
     async fn complete(
         &self,
         request: Request<v1::CompleteRequest>,
     ) -> Result<Response<v1::CompleteResponse>, Status> {
-        let completed = self.sessions.complete(request.into_inner()).await?;
-        Ok(Response::new(completed))
+        let completed = self.sessions.complete(request.into_inner()).await;
+        self.sessions.counted(completed).map(Response::new)
     }
 
     async fn fail(
         &self,
         request: Request<v1::FailRequest>,
     ) -> Result<Response<v1::FailResponse>, Status> {
-        let failed = self.sessions.fail(request.into_inner()).await?;
-        Ok(Response::new(failed))
+        let failed = self.sessions.fail(request.into_inner()).await;
+        self.sessions.counted(failed).map(Response::new)
     }
 
     async fn release(
         &self,
         request: Request<v1::ReleaseRequest>,
     ) -> Result<Response<v1::ReleaseResponse>, Status> {
-        let released = self.sessions.release(request.into_inner()).await?;
-        Ok(Response::new(released))
+        let released = self.sessions.release(request.into_inner()).await;
+        self.sessions.counted(released).map(Response::new)
     }
 }

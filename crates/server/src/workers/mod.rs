@@ -13,6 +13,7 @@
 
 mod attach;
 mod deliver;
+mod leaders;
 mod leaving;
 mod map;
 mod offers;
@@ -40,6 +41,7 @@ use crate::gateway::Router;
 use crate::metrics::Metrics;
 use crate::seam::Seam;
 
+use leaders::Leaders;
 use registry::Registry;
 use writes::Writes;
 
@@ -63,7 +65,7 @@ pub struct WorkerSessions {
 
 struct Inner {
     cluster: Cluster,
-    router: Router,
+    leaders: Leaders,
     metrics: Metrics,
     seam: Seam,
     registry: Registry,
@@ -84,9 +86,9 @@ impl WorkerSessions {
         let stopped = CancellationToken::new();
         let inner = Arc::new(Inner {
             writes: Writes::new(options.router.clone(), stopped.clone()),
+            leaders: Leaders::new(options.router, options.seam.clone()),
             registry: Registry::new(options.metrics.clone()),
             cluster: options.cluster,
-            router: options.router,
             metrics: options.metrics,
             seam: options.seam,
             board: Mutex::default(),
@@ -111,6 +113,14 @@ impl WorkerSessions {
         let (outlet, answers) = outlet::channel();
         tokio::spawn(stream::serve(Arc::clone(&self.inner), messages, outlet));
         Ok(answers)
+    }
+
+    /// An outcome as the service gives it back; refusals are counted.
+    pub(crate) fn counted<T>(&self, result: Result<T, ApiError>) -> Result<T, Status> {
+        result.map_err(|error| {
+            self.inner.metrics.refused(error.code, 1);
+            error.into()
+        })
     }
 
     /// How many sessions there are.

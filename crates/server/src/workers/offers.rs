@@ -68,7 +68,7 @@ async fn make(inner: Arc<Inner>, session: Arc<Session>, offer: SlotOffer) -> Off
         call: Some(Call::Offer(wire)),
     };
     inner.metrics.slots_offered();
-    let answer = inner.router.call(shard, call, TTL).await;
+    let answer = inner.leaders.call(shard, call, TTL).await;
     Offered {
         shard,
         call: offer.call,

@@ -122,7 +122,7 @@ impl Inner {
             shard_id: shard.get(),
             call: Some(Call::Renew(renew)),
         };
-        match self.router.call(shard, call, TTL).await {
+        match self.leaders.call(shard, call, TTL).await {
             Ok(v1::ShardAnswer {
                 answer: Some(Answer::Renew(renewed)),
             }) => renewed.answers,

@@ -91,7 +91,7 @@ impl Inner {
             shard_id: shard.get(),
             call: Some(Call::SessionEnded(ended)),
         };
-        if let Err(error) = self.router.call(shard, call, FAREWELL).await {
+        if let Err(error) = self.leaders.call(shard, call, FAREWELL).await {
             tracing::debug!(session = %session.id, shard_id = %shard, %error, "leader was not told that a session ended");
         }
     }

@@ -96,7 +96,10 @@ impl Inner {
                 };
                 self.writes.push(shard, item);
             }
-            Err(error) => reply.tell(named.failed(error)),
+            Err(error) => {
+                self.metrics.refused(error.code, 1);
+                reply.tell(named.failed(error));
+            }
         }
     }
 }

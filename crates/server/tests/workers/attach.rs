@@ -5,6 +5,7 @@ use leasehold_api::v1::gateway_message::Body as Said;
 use leasehold_api::v1::renewal_answer::Answer as Renewed;
 use leasehold_api::v1::write_answer::Answer as Written;
 
+use crate::nodes::crash;
 use crate::support::{Lease, Submitter, TestCluster, TestWorker, session_id, soon};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,6 +28,43 @@ async fn worker_keeps_its_lease_when_it_comes_back_through_another_node() {
     assert!(matches!(done.answer, Some(Written::Completed(_))));
     let job = submitter.wait(&job_id).await;
     assert_eq!(job.history.len(), 1, "one attempt, over two connections");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lease_outlives_the_leader_that_granted_it() {
+    let mut cluster = TestCluster::start(3).await;
+    cluster.replicated(3).await;
+    let mut submitter = Submitter::of(&cluster, 1).await;
+    submitter.create_queue("slow", 30_000).await;
+    let mut worker = TestWorker::open(&cluster, 2, "slow").await;
+    worker.free(1).await;
+    // Submitted at home in the region of the node that is about to die, worked elsewhere.
+    let job_id = Submitter::of(&cluster, 0)
+        .await
+        .submit("slow", b"hello")
+        .await;
+    let lease = Lease::from(&worker.job().await);
+    assert_eq!(lease.job_id, job_id);
+    crash(cluster.take(0)).await;
+
+    let kept = soon("a new leader's answer", async {
+        loop {
+            let answer = worker.renew(&lease, 1).await.answer;
+            if let Some(Renewed::KeepMs(left)) = answer {
+                break left;
+            }
+            assert!(matches!(answer, Some(Renewed::Later(_))), "{answer:?}");
+        }
+    });
+    assert_eq!(kept.await, 30_000);
+    let done = worker.complete(&lease, b"carried over").await;
+    assert!(
+        matches!(done.answer, Some(Written::Completed(_))),
+        "{done:?}"
+    );
+    let job = submitter.wait(&job_id).await;
+    assert_eq!(job.history.len(), 1, "one attempt, under two leaders");
     cluster.stop().await;
 }
 

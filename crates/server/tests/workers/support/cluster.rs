@@ -45,6 +45,18 @@ impl TestCluster {
         self._places.push(place);
     }
 
+    /// Waits until every shard is replicated to so many voters.
+    pub(crate) async fn replicated(&self, voters: usize) {
+        let node = self.node(0);
+        let is_wide = |node: &Node| {
+            let shards = node.shards();
+            let status = |shard| shards.group(shard).map(|group| group.status());
+            let wide = |shard| status(shard).is_some_and(|s| s.voters.len() == voters);
+            !shards.ids().is_empty() && shards.ids().into_iter().all(wide)
+        };
+        nodes::until(node, is_wide).await;
+    }
+
     /// A node that was not stopped.
     pub(crate) fn node(&self, number: usize) -> &Node {
         self.nodes[number].as_ref().expect("the node runs")
