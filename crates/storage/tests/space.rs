@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use leasehold_storage::{Disk, LogStore, LogWriter, MemoryDisk, SegmentedLog, Slot};
+use leasehold_storage::{Disk, LogOptions, LogStore, LogWriter, MemoryDisk, SegmentedLog, Slot};
 
 mod support;
 
@@ -139,6 +139,42 @@ fn writing_forward_ends_when_nothing_is_submitted() {
     assert!(!writer.step().unwrap());
     assert_eq!(log.health().bytes_written, written);
     assert_eq!(view(&log, group(IDLE)).unwrap().entries.len(), 60);
+}
+
+#[test]
+fn writing_forward_never_overtakes_what_was_submitted_before() {
+    let disk = MemoryDisk::new();
+    let options = LogOptions {
+        batch_bytes: 1500,
+        ..small_segments()
+    };
+    let (log, mut writer) = SegmentedLog::open(Arc::new(disk.clone()), options).unwrap();
+    let quiet = |number: u64| group(10 + u32::try_from(number).unwrap());
+    for number in 0..60 {
+        let _ = submit(&log, put(quiet(number), Slot::Vote, "old"));
+        let _ = submit(&log, purge(quiet(number), 1));
+    }
+    settle(&mut writer);
+    // Whenever it is that the quiet groups are written forward: one of them has news that wait behind other work.
+    for number in 0..60 {
+        let done = 2 * number;
+        let _ = submit(&log, purge(group(BUSY), done));
+        let _ = submit(&log, append_long(group(BUSY), done + 1, 1350));
+        let ahead = submit(&log, append_long(group(BUSY), done + 2, 1450));
+        let _ = submit(&log, put(quiet(number), Slot::Vote, "new"));
+        let _ = submit(&log, purge(quiet(number), 2));
+        writer.step().unwrap();
+        writer.step().unwrap();
+        ahead.recv().unwrap().unwrap();
+        let (crashed, _writer) = open(&disk.fork());
+        assert_eq!(
+            crashed.slot(quiet(number), Slot::Vote).as_deref(),
+            Some(&b"old"[..])
+        );
+        assert_eq!(crashed.bounds(quiet(number)).next, 2, "the purge waits");
+        settle(&mut writer);
+    }
+    assert!(segments(&disk) <= 4, "{:?}", disk.list());
 }
 
 #[test]
