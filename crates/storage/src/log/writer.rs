@@ -190,7 +190,9 @@ impl LogWriter {
             body: u32::try_from(body).map_err(io::Error::other)?,
             records: u32::try_from(outgoing.len()).map_err(io::Error::other)?,
         };
+        // One operation of rare size must not keep its memory for good.
         self.frame.clear();
+        self.frame.shrink_to(2 * self.options.batch_bytes);
         self.frame
             .extend(encode_frame_head(head, tail.number, tail.end));
         for Outgoing { record, place, .. } in outgoing {
