@@ -18,6 +18,8 @@ use leasehold_types::GroupId;
 use openraft::RaftSnapshotBuilder;
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
 
 use crate::disk;
 use crate::machine::Machine;
@@ -113,6 +115,16 @@ impl<M: Machine> Shared<M> {
     }
 }
 
+/// Does work that takes long without holding up the other tasks of its thread. In a runtime of one thread, which is
+/// what tests and simulations have, it is done in place.
+fn aside<R>(work: impl FnOnce() -> R) -> R {
+    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    if matches!(flavor, Ok(RuntimeFlavor::MultiThread)) {
+        return block_in_place(work);
+    }
+    work()
+}
+
 /// The one snapshot of a group on disk.
 struct Saved {
     group: GroupId,
@@ -198,18 +210,20 @@ impl<M: Machine> RaftStateMachine<Types<M>> for StateMachine<M> {
     async fn get_snapshot_builder(&mut self) -> Builder {
         // Captured here, between two entries: the builder runs beside the applying.
         Builder {
-            snapshot: self.shared.capture(),
+            snapshot: aside(|| self.shared.capture()),
             saved: Arc::clone(&self.saved),
         }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, body: Bytes) -> io::Result<()> {
-        self.shared.restore(meta, body.clone())?;
-        self.saved.save(meta, &body)
+        aside(|| {
+            self.shared.restore(meta, body.clone())?;
+            self.saved.save(meta, &body)
+        })
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        self.saved.load()
+        aside(|| self.saved.load())
     }
 }
 
@@ -224,7 +238,7 @@ impl<M: Machine> RaftSnapshotBuilder<Types<M>> for Builder {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let Snapshot { meta, snapshot } = &self.snapshot;
-        self.saved.save(meta, snapshot)?;
+        aside(|| self.saved.save(meta, snapshot))?;
         Ok(self.snapshot.clone())
     }
 }

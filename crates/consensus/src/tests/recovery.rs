@@ -77,3 +77,26 @@ async fn replica_whose_disk_fails_stops_and_another_takes_over() {
     let (_, leader) = cluster.await_leader_among(&[2, 3]).await;
     cluster.group(leader).propose(4).await.unwrap();
 }
+
+/// The runtime that production has: snapshots are written beside other work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_are_taken_and_restored_on_a_runtime_of_several_threads() {
+    let mut cluster = Cluster::new(Timings::Lan);
+    cluster.retention = Retention {
+        snapshot_after: 5,
+        log_kept: 1,
+    };
+    let group = cluster.start(1).await;
+    group.initialize().await.unwrap();
+    cluster.await_leader().await;
+    for command in 0..20 {
+        group.propose(command).await.unwrap();
+    }
+    let taken = |status: &GroupStatus| status.snapshot >= 15;
+    cluster.await_status(&group, taken).await;
+    cluster.stop(1).await;
+    cluster.start(1).await;
+    cluster.await_leader().await;
+    cluster.await_applied(1, 20).await;
+    assert_eq!(cluster.commands(1), (0..20).collect::<Vec<_>>());
+}
