@@ -43,7 +43,7 @@ pub enum Command {
     Fail(Box<Fail>),
     /// Ends a lease, or a job whose deadline passed.
     Expire(Expire),
-    /// Hands a leased job back unrun; bounded by `limits::RELEASES`.
+    /// Hands a leased job back unrun.
     Release(Release),
     /// Ends a job at its owner's wish.
     Cancel(Cancel),
@@ -221,8 +221,19 @@ pub struct Release {
     pub job: JobId,
     /// Its fence.
     pub fence: FenceToken,
-    /// Why the worker gave it back.
+    /// Why it goes back.
     pub reason: String,
+    /// Who gave it back.
+    pub cause: ReleaseCause,
+}
+
+/// Who hands a job back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReleaseCause {
+    /// Its worker: counted, and bounded by `limits::RELEASES`.
+    Worker,
+    /// Its leader or its worker's gateway: no worker ever saw it, so nothing is counted against the job.
+    Undelivered,
 }
 
 /// See [`Command::Cancel`].

@@ -12,6 +12,7 @@
 //!   lease is void.
 
 mod fairness;
+mod gateways;
 mod granting;
 mod in_flight;
 mod leases;
@@ -22,16 +23,19 @@ mod renewal;
 mod resolving;
 mod sessions;
 mod settle;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use leasehold_types::{FenceToken, JobId, NodeId, RegionName, SessionId, ShardEpoch, Timestamp};
 
+use self::gateways::Gateways;
 use self::in_flight::InFlight;
-use self::leases::{Leases, Terms};
+use self::leases::Leases;
 use self::matching::Matching;
 use self::sessions::{Session, Sessions};
+use self::watch::Terms;
 use super::command::WorkPhase;
 use super::outcome::{Refusal, Stale};
 use super::state::ShardState;
@@ -47,6 +51,7 @@ pub struct Dispatcher {
     matching: Matching,
     leases: Leases,
     in_flight: InFlight,
+    gateways: Gateways,
     /// The last poll left work behind because the batch was full.
     has_more: bool,
     /// When to compare the leases watched with those in the state.
@@ -77,6 +82,7 @@ impl Dispatcher {
             matching: Matching::default(),
             leases: Leases::default(),
             in_flight: InFlight::default(),
+            gateways: Gateways::default(),
             has_more: false,
             reconcile_at: now + RECONCILE_EVERY,
         };
@@ -88,11 +94,12 @@ impl Dispatcher {
         dispatcher
     }
 
-    /// Notes a worker's free slots. An offer from an older message than the newest seen changes nothing, and one of a
-    /// new session beyond `limits::SESSIONS` is not taken.
-    pub fn offer(&mut self, offer: Offer, now: Timestamp) {
-        if !self.sessions.takes(&offer) {
-            return;
+    /// Notes a worker's free slots, and says whether they count as lent. They do not, and nothing changes, when a newer
+    /// offer of the session was heard, when the session is a new one beyond `limits::SESSIONS`, and while its gateway
+    /// is put aside.
+    pub fn offer(&mut self, offer: Offer, now: Timestamp) -> bool {
+        if self.gateways.is_aside(offer.gateway, now) || !self.sessions.takes(&offer) {
+            return false;
         }
         let id = offer.session;
         let before = self.sessions.get(id).map(|session| session.class);
@@ -107,6 +114,7 @@ impl Dispatcher {
             session.is_queued = false;
         }
         self.enqueue(id);
+        true
     }
 
     /// Drops a worker that is gone: it is granted nothing more. Its leases run out by themselves.
@@ -116,11 +124,30 @@ impl Dispatcher {
         }
     }
 
-    /// Drops every worker whose connection a gateway held.
-    pub fn forget_gateway(&mut self, gateway: NodeId) {
+    /// A delivery to a gateway did not arrive, as far as anybody knows: its workers are dropped, and their offers are
+    /// not taken for a while.
+    pub fn missed_gateway(&mut self, gateway: NodeId, now: Timestamp) {
+        self.gateways.missed(gateway, now);
         for session in self.sessions.of_gateway(gateway) {
             self.forget(session);
         }
+    }
+
+    /// A delivery to a gateway arrived. Only one that [`is_doubted`](Self::is_doubted) need be told of.
+    pub fn reached_gateway(&mut self, gateway: NodeId) {
+        self.gateways.reached(gateway);
+    }
+
+    /// Whether a delivery to this gateway went astray and none arrived since.
+    #[must_use]
+    pub fn is_doubted(&self, gateway: NodeId) -> bool {
+        self.gateways.is_doubted(gateway)
+    }
+
+    /// Whether a grant reached its worker is not known. The worker may be at it, so its lease runs on; but if nobody is
+    /// heard of it by the end, the job goes back without a count against it.
+    pub fn doubt_delivery(&mut self, job: JobId, fence: FenceToken) {
+        self.leases.doubt(job, fence);
     }
 
     /// Refuses a worker's write that cannot count any more, before it costs a place in the log. What passes is decided

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use leasehold_types::{JobId, RegionName, Timestamp, limits};
 
-use super::leases::Ending;
+use super::watch::Ending;
 use super::{Dispatcher, Gate, terms};
-use crate::shard::command::{Command, Expire, ExpireReason, Purge, Release};
+use crate::shard::command::{Command, Expire, ExpireReason, Purge, Release, ReleaseCause};
 use crate::shard::state::ShardState;
 
 /// What a leader should propose now.
@@ -82,7 +82,8 @@ impl Dispatcher {
                 Ending::Return => Command::Release(Release {
                     job,
                     fence,
-                    reason: "the worker was gone before the job reached it".to_owned(),
+                    reason: "the job did not reach its worker".to_owned(),
+                    cause: ReleaseCause::Undelivered,
                 }),
             });
         }

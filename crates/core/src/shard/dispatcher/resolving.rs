@@ -6,7 +6,7 @@
 use leasehold_types::{JobId, Timestamp};
 
 use super::in_flight::Doubt;
-use super::leases::Ending;
+use super::watch::Ending;
 use super::{Dispatcher, RECONCILE_EVERY};
 use crate::shard::state::ShardState;
 

@@ -3,8 +3,8 @@
 use leasehold_types::{FenceToken, JobId, SessionId, Timestamp};
 
 use super::Dispatcher;
-use super::leases::Ending;
 use super::message::Assignment;
+use super::watch::Ending;
 use crate::shard::command::{Batch, Command};
 use crate::shard::job::Lease;
 use crate::shard::outcome::{Applied, Change, Granted, Outcome};

@@ -6,7 +6,7 @@ use super::desk::{Desk, offer, region, renewal};
 use super::fixture::{SECOND, job, session, submit, tenant};
 use crate::policy::QueuePolicy;
 use crate::requirement::{Requirement, Supply};
-use crate::shard::command::{Command, PutPolicy, Submit};
+use crate::shard::command::{Command, PutPolicy, Release, ReleaseCause, Submit};
 use crate::shard::dispatcher::{Assignment, Gate, Offer, RenewalAnswer};
 use crate::shard::job::JobState;
 
@@ -296,7 +296,8 @@ fn workers_of_a_gateway_that_is_gone_are_granted_nothing() {
         gateway: NodeId::new(2),
         ..offer(2, 1)
     });
-    desk.dispatcher.forget_gateway(NodeId::new(1));
+    desk.dispatcher
+        .missed_gateway(NodeId::new(1), desk.shard.now);
     desk.shard.submit(submit(1));
     desk.shard.submit(submit(2));
     let assigned = desk.run();
@@ -316,6 +317,68 @@ fn job_whose_worker_left_before_the_commit_is_handed_back() {
     let assigned = desk.run();
     assert_eq!((assigned.len(), assigned[0].session), (1, session(2)));
     assert_eq!(desk.shard.state.job(job(1)).unwrap().tries.lost, 0);
+}
+
+#[test]
+fn gateway_that_is_not_reached_lends_nothing_until_its_pause_is_over() {
+    let mut desk = Desk::new();
+    let gateway = NodeId::new(1);
+    desk.shard.submit(submit(1));
+    desk.dispatcher.missed_gateway(gateway, desk.shard.now);
+    assert!(!desk.dispatcher.offer(offer(1, 1), desk.shard.now));
+    assert!(desk.run().is_empty());
+    desk.shard.pass(SECOND);
+    assert!(desk.dispatcher.offer(offer(1, 1), desk.shard.now));
+    assert_eq!(desk.run().len(), 1);
+    assert!(desk.dispatcher.is_doubted(gateway), "it is on trial");
+    desk.dispatcher.reached_gateway(gateway);
+    assert!(!desk.dispatcher.is_doubted(gateway));
+}
+
+#[test]
+fn job_that_reaches_no_worker_is_neither_dead_nor_lost_however_long_that_lasts() {
+    let mut desk = Desk::new();
+    desk.shard.submit(submit(1));
+    for _ in 0..60 {
+        desk.dispatcher.offer(offer(1, 1), desk.shard.now);
+        for grant in desk.run() {
+            desk.dispatcher
+                .missed_gateway(grant.gateway, desk.shard.now);
+            let back = Release {
+                job: grant.job,
+                fence: grant.fence,
+                reason: "the grant did not reach its worker".to_owned(),
+                cause: ReleaseCause::Undelivered,
+            };
+            desk.commit(vec![Command::Release(back)]);
+        }
+        assert_eq!(desk.shard.job_state(job(1)), &JobState::Ready);
+        desk.run_for(60 * SECOND);
+    }
+    let seen = desk.shard.state.job(job(1)).unwrap();
+    let tries = seen.tries;
+    assert_eq!((tries.granted, tries.released, tries.lost), (60, 0, 0));
+    assert_eq!(seen.history.len(), 1, "one line stands for all of them");
+}
+
+#[test]
+fn grant_in_doubt_that_nobody_was_heard_of_goes_back_uncounted_after_its_lease() {
+    for is_heard in [false, true] {
+        let mut desk = Desk::new();
+        desk.shard.submit(submit(1));
+        desk.offer(offer(1, 1));
+        let fence = desk.run()[0].fence;
+        desk.dispatcher.doubt_delivery(job(1), fence);
+        desk.run_for(29 * SECOND);
+        if is_heard {
+            desk.renew(1, renewal(job(1), fence, 1));
+        }
+        assert!(desk.shard.state.lease(job(1)).is_some());
+        desk.run_for(31 * SECOND);
+        assert_eq!(desk.shard.job_state(job(1)), &JobState::Ready);
+        let tries = desk.shard.state.job(job(1)).unwrap().tries;
+        assert_eq!(tries.lost, u32::from(is_heard));
+    }
 }
 
 #[test]
@@ -356,7 +419,8 @@ fn grant_that_was_applied_after_all_is_handed_back_and_made_again() {
     let assigned = desk.run_for(2 * SECOND);
     assert_eq!(numbers(&assigned), [1]);
     assert!(assigned[0].fence > old);
-    assert_eq!(desk.shard.state.job(job(1)).unwrap().tries.released, 1);
+    let tries = desk.shard.state.job(job(1)).unwrap().tries;
+    assert_eq!((tries.released, tries.lost), (0, 0));
 }
 
 #[test]

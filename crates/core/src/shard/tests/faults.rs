@@ -8,7 +8,9 @@ use leasehold_types::limits;
 use super::fixture::{Fixture, SECOND, job, submit};
 use crate::policy::QueuePolicy;
 use crate::retry::RETRY_AFTER_MAX;
-use crate::shard::command::{Command, ExpireReason, Fail, FailureClass, Release, Submit};
+use crate::shard::command::{
+    Command, ExpireReason, Fail, FailureClass, Release, ReleaseCause, Submit,
+};
 use crate::shard::job::{AttemptEnd, JobState};
 use crate::shard::outcome::{Next, Outcome, Refusal};
 use crate::shard::view::JobStatus;
@@ -157,7 +159,12 @@ fn job_handed_back_keeps_its_place_and_its_attempts_up_to_a_bound() {
     let release = |shard: &mut Fixture| {
         let (job, fence) = (job(1), fence(shard));
         let reason = "draining".to_owned();
-        shard.one(Command::Release(Release { job, fence, reason }))
+        shard.one(Command::Release(Release {
+            job,
+            fence,
+            reason,
+            cause: ReleaseCause::Worker,
+        }))
     };
     for _ in 0..limits::RELEASES {
         let outcome = try_once(&mut shard, release);
@@ -169,6 +176,27 @@ fn job_handed_back_keeps_its_place_and_its_attempts_up_to_a_bound() {
     let tries = shard.state.job(job(1)).unwrap().tries;
     assert_eq!((tries.failed, tries.lost, tries.released), (0, 0, times));
     assert!(shard.state.lease(job(1)).is_some());
+}
+
+#[test]
+fn grants_that_reach_nobody_push_nothing_out_of_a_job_s_history() {
+    let mut shard = Fixture::new();
+    shard.submit(submit(1));
+    try_once(&mut shard, fail_with(FailureClass::Transient));
+    for _ in 0..2 * limits::HISTORY {
+        try_once(&mut shard, |shard| {
+            let (job, fence) = (job(1), fence(shard));
+            shard.one(Command::Release(Release {
+                job,
+                fence,
+                reason: "not delivered".to_owned(),
+                cause: ReleaseCause::Undelivered,
+            }))
+        });
+    }
+    let history = shard.state.job(job(1)).unwrap().history;
+    assert_eq!(history.len(), 2);
+    assert!(matches!(history[0].end, AttemptEnd::Failed { .. }));
 }
 
 #[test]

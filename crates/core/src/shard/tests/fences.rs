@@ -5,7 +5,8 @@ use leasehold_types::{ErrorCode, FenceToken, limits};
 
 use super::fixture::{Fixture, digest, job, submit};
 use crate::shard::command::{
-    Cancel, Command, Complete, Contact, ExpireReason, FailureClass, Release, WorkPhase,
+    Cancel, Command, Complete, Contact, ExpireReason, FailureClass, Release, ReleaseCause,
+    WorkPhase,
 };
 use crate::shard::job::JobState;
 use crate::shard::outcome::{Outcome, Refusal, Stale};
@@ -35,6 +36,7 @@ fn all_writes(shard: &mut Fixture, number: u8, fence: FenceToken) -> Vec<Outcome
         job,
         fence,
         reason: String::new(),
+        cause: ReleaseCause::Worker,
     };
     vec![
         shard.complete(job, fence, 7),

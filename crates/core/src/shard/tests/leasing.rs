@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use leasehold_types::{FenceToken, JobId, Timestamp};
+use leasehold_types::{FenceToken, JobId, Timestamp, limits};
 
 use super::desk::{Desk, offer, region, renewal};
 use super::fixture::{SECOND, job, session, submit};
 use crate::policy::QueuePolicy;
-use crate::shard::command::{Command, Complete, ExpireReason, Submit, WorkPhase};
+use crate::shard::command::{
+    Command, Complete, ExpireReason, Redrive, Release, ReleaseCause, Submit, WorkPhase,
+};
 use crate::shard::dispatcher::{Gate, Renewal, RenewalAnswer};
-use crate::shard::job::AttemptEnd;
+use crate::shard::job::{AttemptEnd, JobState};
 use crate::shard::outcome::{Refusal, Stale};
 
 /// A desk whose job 1 was just granted to worker 1.
@@ -284,4 +286,55 @@ fn live_progress_is_known_to_the_leader_before_the_log() {
     let live = desk.dispatcher.live(job).unwrap();
     assert_eq!((live.fence, live.progress), (fence, 42));
     assert_eq!(desk.shard.state.lease(job).unwrap().progress, 0);
+}
+
+#[test]
+fn worker_that_no_leader_since_heard_was_silent_and_not_stalled() {
+    let (mut desk, _, fence) = leased(QueuePolicy {
+        stall_limit: Some(15 * SECOND),
+        ..QueuePolicy::default()
+    });
+    desk.take_over();
+    renew_for(&mut desk, fence, 10 * SECOND, |beat| beat);
+    desk.run_for(2 * SECOND);
+    desk.take_over();
+    desk.run_for(60 * SECOND);
+    assert_eq!(first_end(&desk).unwrap().1, ExpireReason::Silent);
+}
+
+#[test]
+fn job_redriven_after_its_deadline_dies_of_the_next_one_too() {
+    let mut desk = Desk::with_policy(QueuePolicy {
+        job_deadline: 60 * SECOND,
+        ..QueuePolicy::default()
+    });
+    desk.shard.submit(submit(1));
+    for _ in 0..2 {
+        desk.run_for(59 * SECOND);
+        assert_eq!(desk.shard.state.is_terminal(job(1)), Some(false));
+        desk.run_for(SECOND);
+        assert_eq!(desk.shard.state.is_terminal(job(1)), Some(true));
+        desk.commit(vec![Command::Redrive(Redrive { job: job(1) })]);
+    }
+}
+
+#[test]
+fn job_that_its_workers_handed_back_too_often_still_goes_back_when_none_was_reached() {
+    let mut desk = Desk::new();
+    desk.shard.submit(submit(1));
+    for _ in 0..limits::RELEASES {
+        let release = Release {
+            job: job(1),
+            fence: desk.shard.lease(1),
+            reason: String::new(),
+            cause: ReleaseCause::Worker,
+        };
+        desk.commit(vec![Command::Release(release)]);
+    }
+    desk.offer(offer(1, 1));
+    let proposed = desk.poll();
+    desk.dispatcher.forget(session(1));
+    desk.commit(proposed);
+    desk.run();
+    assert_eq!(desk.shard.job_state(job(1)), &JobState::Ready);
 }

@@ -13,7 +13,7 @@ use super::model::{Life, Model};
 use crate::policy::QueuePolicy;
 use crate::shard::command::{
     Batch, Cancel, Command, Complete, Contact, Discard, Expire, ExpireReason, Fail, FailureClass,
-    LeaderStart, PutPolicy, Redrive, Release, Submit, WorkPhase,
+    LeaderStart, PutPolicy, Redrive, Release, ReleaseCause, Submit, WorkPhase,
 };
 use crate::shard::job::JobState;
 use crate::shard::state::ShardState;
@@ -234,6 +234,7 @@ impl Shard {
                 job: job(number),
                 fence: self.fence(number, under),
                 reason: no_reason,
+                cause: ReleaseCause::Worker,
             }),
             Op::Cancel(number) => Command::Cancel(Cancel {
                 job: job(number),

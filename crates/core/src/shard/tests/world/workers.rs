@@ -8,7 +8,8 @@ use leasehold_types::{FenceToken, IdempotencyKey, JobId, Timestamp, VirtualShard
 use super::World;
 use super::chance::Chance;
 use crate::shard::command::{
-    Cancel, Command, Complete, Fail, FailureClass, Redrive, Release, Submit, WorkPhase,
+    Cancel, Command, Complete, Fail, FailureClass, Redrive, Release, ReleaseCause, Submit,
+    WorkPhase,
 };
 use crate::shard::dispatcher::{Assignment, Gate, Offer, Renewal, RenewalAnswer};
 use crate::shard::tests::desk::{offer, region};
@@ -196,6 +197,7 @@ impl World {
                 job,
                 fence,
                 reason: "draining".to_owned(),
+                cause: ReleaseCause::Worker,
             }),
             _ => complete(job, fence),
         };
@@ -222,8 +224,12 @@ impl World {
             assert_eq!(worker.granted_seen, assignment.grant, "grants are numbered");
             if is_lost {
                 let reason = "not delivered".to_owned();
-                self.writes
-                    .push(Command::Release(Release { job, fence, reason }));
+                self.writes.push(Command::Release(Release {
+                    job,
+                    fence,
+                    reason,
+                    cause: ReleaseCause::Undelivered,
+                }));
                 continue;
             }
             let progress = 0;
