@@ -89,14 +89,15 @@ async fn snapshots_are_taken_and_restored_on_a_runtime_of_several_threads() {
     let group = cluster.start(1).await;
     group.initialize().await.unwrap();
     cluster.await_leader().await;
+    let mut last = 0;
     for command in 0..20 {
-        group.propose(command).await.unwrap();
+        last = group.propose(command).await.unwrap().index;
     }
     let taken = |status: &GroupStatus| status.snapshot >= 15;
     cluster.await_status(&group, taken).await;
     cluster.stop(1).await;
     cluster.start(1).await;
     cluster.await_leader().await;
-    cluster.await_applied(1, 20).await;
+    cluster.await_applied(1, last).await;
     assert_eq!(cluster.commands(1), (0..20).collect::<Vec<_>>());
 }
