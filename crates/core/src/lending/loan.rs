@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use leasehold_types::{ShardEpoch, Timestamp, limits};
 
-use super::{OfferAnswer, Pace, RETRY};
+use super::{FAILURES, OfferAnswer, Pace, RETRY};
 use crate::retry::backoff;
 
 /// A leader that has granted nothing for so many refreshes has nothing for this session: its jobs ask for other
@@ -134,6 +134,18 @@ impl Loan {
         self.failures = 0;
         self.settle(asked, answer, now);
         self.note_backlog(answer.backlog, now);
+        if answer.is_refused {
+            self.refuse(now);
+        }
+    }
+
+    /// The leader took none of it: the slots are better lent elsewhere, and it is asked again a while later.
+    fn refuse(&mut self, now: Timestamp) {
+        self.ceiling = self.known;
+        self.failures = FAILURES;
+        self.busy_at = None;
+        self.offer_again = true;
+        self.retry_at = now + RETRY.cap;
     }
 
     fn settle(&mut self, asked: Asked, answer: OfferAnswer, now: Timestamp) {
@@ -178,8 +190,12 @@ impl Loan {
         self.retry_at = now + backoff(&RETRY, self.failures, draw);
     }
 
-    /// Writes off what cannot arrive any more, and gives up on a leader that grants nothing.
+    /// Writes off what cannot arrive any more, and gives up on a leader that grants nothing. One that failed, and has
+    /// not been asked since because there were others, gets another chance.
     pub(super) fn age(&mut self, pace: &Pace, now: Timestamp) {
+        if self.forgiven_at(pace).is_some_and(|at| at <= now) {
+            self.failures = 0;
+        }
         self.missing
             .retain(|_, since| now.since(*since) < pace.void);
         let is_void = self.asked.is_none() && now.since(self.exposed_at) >= pace.void;
@@ -197,13 +213,23 @@ impl Loan {
         }
     }
 
-    /// Jobs ready for this session there: the newer of the leader's last answer and the board's news.
-    pub(super) fn backlog(&self, news: (u64, Timestamp), now: Timestamp) -> u64 {
+    fn forgiven_at(&self, pace: &Pace) -> Option<Timestamp> {
+        let is_over = self.failures >= FAILURES && self.asked.is_none();
+        is_over.then(|| self.retry_at + pace.void)
+    }
+
+    /// Jobs ready for this session there: the newer of the leader's last answer and the board's news. An answer that
+    /// was not repeated for two refreshes says nothing any more.
+    pub(super) fn backlog(&self, news: (u64, Timestamp), pace: &Pace, now: Timestamp) -> u64 {
         let (ready, at) = news;
-        match now < self.barren_until {
-            true => 0,
-            false if at > self.backlog_at => ready,
-            false => self.backlog,
+        if now < self.barren_until {
+            0
+        } else if at > self.backlog_at {
+            ready
+        } else if now.since(self.backlog_at) < pace.refresh * 2 {
+            self.backlog
+        } else {
+            0
         }
     }
 
@@ -284,8 +310,17 @@ impl Loan {
         let linger_ends = self.busy_at.filter(|_| lends).map(|at| at + pace.refresh);
         let patience = pace.refresh * FRUITLESS_REFRESHES;
         let barren = self.waiting_since.map(|since| since + patience);
-        [retry, refresh, void, written_off, linger_ends, barren]
-            .into_iter()
-            .flatten()
+        let forgiven = self.forgiven_at(pace);
+        [
+            retry,
+            refresh,
+            void,
+            written_off,
+            linger_ends,
+            barren,
+            forgiven,
+        ]
+        .into_iter()
+        .flatten()
     }
 }

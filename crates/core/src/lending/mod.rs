@@ -93,6 +93,8 @@ pub struct OfferAnswer {
     pub granted: u64,
     /// Jobs ready in the session's queues.
     pub backlog: u64,
+    /// It lends nothing on the offer: it has no room for another session, or cannot reach this gateway.
+    pub is_refused: bool,
 }
 
 /// What to do with a grant that has arrived.
@@ -264,7 +266,7 @@ impl Lending {
                 shard: *shard,
                 home: board.is_home(*shard),
                 usable: board.has(*shard) && loan.failures() < FAILURES,
-                backlog: loan.backlog(news, now),
+                backlog: loan.backlog(news, &self.pace, now),
                 lent: u32::try_from(loan.exposure()).unwrap_or(u32::MAX),
                 lingers: loan.lingers(&self.pace, now),
             }

@@ -70,6 +70,7 @@ impl Story {
             epoch,
             granted,
             backlog,
+            is_refused: false,
         };
         self.lending
             .answered(offer.shard, offer.call, answer, self.now);
@@ -223,6 +224,35 @@ fn new_leader_is_lent_to_under_its_own_count_at_once() {
     story.answer(offer, E2, 0, 0);
     let again = story.only_offer();
     assert_eq!((again.epoch, again.granted_seen, again.free), (E2, 0, 2));
+}
+
+#[test]
+fn slots_that_a_leader_refuses_go_elsewhere_and_come_back_in_a_while() {
+    let mut story = Story::new();
+    story.says_free(1, 0);
+    story.expect_and_answer(HOME, 0, E1, 0);
+    let refused = story.only_offer();
+    let refusal = OfferAnswer {
+        epoch: E1,
+        granted: 0,
+        backlog: 9,
+        is_refused: true,
+    };
+    let (lending, now) = (&mut story.lending, story.now);
+    lending.answered(HOME, refused.call, refusal, now);
+    assert_eq!(story.lending.lent(), 0);
+    story.expect_and_answer(AWAY, 0, E1, 0);
+    story.expect_and_answer(AWAY, 1, E1, 0);
+
+    for _ in 0..12 {
+        story.passes(Pace::of_lease(LEASE).refresh);
+        story.says_free(1, 0);
+        for offer in story.poll() {
+            story.answer(offer, E1, 0, 0);
+        }
+    }
+    assert_eq!(story.lending.loans[&HOME].exposure(), 1);
+    assert_eq!(story.lending.lent(), 1);
 }
 
 #[test]

@@ -29,6 +29,7 @@ impl Leader {
             epoch: E1,
             granted: self.made,
             backlog: self.jobs,
+            is_refused: false,
         }
     }
 
