@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use leasehold_core::shard::command::{Command, Complete, Fail, Release};
+use leasehold_core::shard::command::{Command, Complete, Fail, Release, ReleaseCause};
 use leasehold_core::shard::outcome::{Next, Outcome};
 use leasehold_types::{Digest, ErrorCode, FenceToken, JobId, Timestamp, limits};
 
@@ -86,6 +86,7 @@ impl TryFrom<v1::ReleaseRequest> for Release {
             job: job_id(&wire.job_id)?,
             fence: fence(&wire.fence)?,
             reason: cut(wire.reason, limits::DETAIL_BYTES),
+            cause: ReleaseCause::Worker,
         })
     }
 }
@@ -123,7 +124,8 @@ pub struct Write {
     pub kind: WriteKind,
 }
 
-/// Any write of a worker as a command, and what its answer has to name. Digests are taken on trust, as a leader
+/// Any write of a worker as a command, and what its answer has to name. What a gateway hands back by itself comes out
+/// as undelivered; no worker can say that. Digests are taken on trust, as a leader
 /// takes them from a gateway.
 ///
 /// # Errors
@@ -143,7 +145,10 @@ pub fn write(wire: v1::WorkerWrite) -> Result<(Write, Command), ConvertError> {
             Ok((write, Command::Fail(Box::new(fail))))
         }
         Some(Wire::Release(request)) => {
-            let release = Release::try_from(request)?;
+            let mut release = Release::try_from(request)?;
+            if wire.undelivered {
+                release.cause = ReleaseCause::Undelivered;
+            }
             let write = named(release.job, release.fence, WriteKind::Release);
             Ok((write, Command::Release(release)))
         }
@@ -317,6 +322,7 @@ mod tests {
             job: job(),
             fence: token(),
             reason: "leaving".to_owned(),
+            cause: ReleaseCause::Worker,
         };
         let wire = v1::ReleaseRequest::from(release.clone());
         assert_eq!(Release::try_from(wire), Ok(release));
@@ -393,10 +399,31 @@ mod tests {
     fn any_write_becomes_its_command() {
         let wire = v1::WorkerWrite {
             write: Some(v1::worker_write::Write::Fail(fail().into())),
+            undelivered: false,
         };
         let (of_write, command) = write(wire).unwrap();
         assert_eq!(of_write, of(WriteKind::Fail));
         assert_eq!(command, Command::Fail(Box::new(fail())));
-        assert!(write(v1::WorkerWrite { write: None }).is_err());
+        assert!(write(v1::WorkerWrite::default()).is_err());
+    }
+
+    #[test]
+    fn only_what_a_gateway_hands_back_itself_counts_as_undelivered() {
+        for (undelivered, cause) in [
+            (false, ReleaseCause::Worker),
+            (true, ReleaseCause::Undelivered),
+        ] {
+            let release = Release {
+                job: job(),
+                fence: token(),
+                reason: "no slot".to_owned(),
+                cause,
+            };
+            let wire = v1::WorkerWrite {
+                write: Some(v1::worker_write::Write::Release(release.clone().into())),
+                undelivered,
+            };
+            assert_eq!(write(wire).unwrap().1, Command::Release(release));
+        }
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use leasehold_api::convert::workers::LeasedJob;
 use leasehold_api::v1;
-use leasehold_core::shard::command::{Complete, Fail, FailureClass, Release, WorkPhase};
+use leasehold_core::shard::command::{
+    Complete, Fail, FailureClass, Release, ReleaseCause, WorkPhase,
+};
 use leasehold_core::shard::dispatcher::Renewal;
 use leasehold_types::{FenceToken, JobId, limits};
 use tokio::time::Instant;
@@ -147,6 +149,7 @@ impl Write {
             job: key.job,
             fence: key.fence,
             reason: reason.to_owned(),
+            cause: ReleaseCause::Worker,
         })
     }
 

@@ -1,6 +1,8 @@
 //! What becomes of a lease: granted, heard of, completed, failed, expired, released.
 
-use leasehold_core::shard::command::{Complete, Contact, Expire, Fail, Grant, Release};
+use leasehold_core::shard::command::{
+    Complete, Contact, Expire, Fail, Grant, Release, ReleaseCause,
+};
 use leasehold_types::SessionId;
 
 use super::choice::{class, phase, read_class, read_phase, read_reason, reason};
@@ -143,6 +145,7 @@ impl From<&Release> for v1::Release {
             job: job(release.job),
             fence: fence(release.fence),
             reason: release.reason.clone(),
+            is_undelivered: release.cause == ReleaseCause::Undelivered,
         }
     }
 }
@@ -156,6 +159,10 @@ impl TryFrom<v1::Release> for Release {
             job: at.job("job", &release.job)?,
             fence: at.nested("fence", release.fence)?,
             reason: release.reason,
+            cause: match release.is_undelivered {
+                true => ReleaseCause::Undelivered,
+                false => ReleaseCause::Worker,
+            },
         })
     }
 }

@@ -9,7 +9,7 @@ use leasehold_api::v1::renewal_answer::Answer;
 use leasehold_types::{QueueName, SessionId, ShardEpoch, ShardId};
 
 use super::session::{Handed, Kind, Session};
-use super::writes::Reply;
+use super::writes::{Reply, Sent};
 use super::{Inner, WorkerSessions};
 
 /// Why a grant goes back; shown in the job's history.
@@ -70,7 +70,7 @@ impl Inner {
             fence: assignment.fence.clone(),
             reason: NO_SLOT.to_owned(),
         };
-        self.send_write(release.into(), Reply::Nobody);
+        self.send_write(Sent::undelivered(release), Reply::Nobody);
     }
 
     /// The lease is over: said as the answer to a renewal that was never asked for. Without a stream the worker hears

@@ -82,6 +82,7 @@ fn read(answer: v1::ShardAnswer) -> Result<OfferAnswer, ApiError> {
             epoch: ShardEpoch::new(answer.epoch),
             granted: answer.granted,
             backlog: answer.backlog,
+            is_refused: answer.refused,
         }),
         other => Err(super::renewals::unexpected("an offer", other)),
     }

@@ -44,7 +44,7 @@ pub(super) enum Reply {
     Stream { session: Arc<Session>, number: u64 },
     /// A call that waits.
     Call(oneshot::Sender<v1::WriteAnswer>),
-    /// Nobody: the gateway's own.
+    /// Nobody: the gateway hands back itself what did not reach its worker.
     Nobody,
 }
 
@@ -52,6 +52,8 @@ pub(super) enum Reply {
 #[derive(Debug, Clone)]
 pub(super) struct Sent {
     wire: Wire,
+    /// Whether the gateway itself hands the job back.
+    undelivered: bool,
     named: Named,
 }
 
@@ -80,6 +82,7 @@ impl Inner {
     /// Checks a write and sends it to its shard's leader; `reply` hears what became of it.
     pub(super) fn send_write(&self, sent: Sent, reply: Reply) {
         let named = sent.named.clone();
+        let undelivered = sent.undelivered;
         let placed = checked(sent).and_then(|(wire, bytes)| {
             let job = job_id(&named.job_id)?;
             let shard = self.shard_of(job);
@@ -87,7 +90,10 @@ impl Inner {
         });
         match placed {
             Ok((shard, wire, bytes)) => {
-                let write = v1::WorkerWrite { write: Some(wire) };
+                let write = v1::WorkerWrite {
+                    write: Some(wire),
+                    undelivered,
+                };
                 let item = Item {
                     write,
                     bytes,
@@ -274,7 +280,21 @@ impl Sent {
             job_id: job_id.to_owned(),
             fence: fence.to_owned(),
         };
-        Self { wire, named }
+        let undelivered = false;
+        Self {
+            wire,
+            undelivered,
+            named,
+        }
+    }
+
+    /// A job goes back that did not reach its worker.
+    pub(super) fn undelivered(release: v1::ReleaseRequest) -> Self {
+        let undelivered = true;
+        Self {
+            undelivered,
+            ..Self::from(release)
+        }
     }
 }
 

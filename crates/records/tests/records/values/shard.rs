@@ -2,7 +2,7 @@
 
 use leasehold_core::shard::command::{
     Cancel, Complete, Contact, Discard, Expire, ExpireReason, Fail, FailureClass, Grant,
-    LeaderStart, Purge, PutPolicy, Redrive, Release, Submit, WorkPhase,
+    LeaderStart, Purge, PutPolicy, Redrive, Release, ReleaseCause, Submit, WorkPhase,
 };
 use leasehold_core::shard::{Batch, Command};
 use leasehold_types::{BootCount, NodeId, ShardEpoch};
@@ -44,6 +44,10 @@ pub(crate) fn reason() -> impl Strategy<Value = ExpireReason> {
         ExpireReason::Verdict,
         ExpireReason::Deadline,
     ])
+}
+
+fn release_cause() -> impl Strategy<Value = ReleaseCause> {
+    select(vec![ReleaseCause::Worker, ReleaseCause::Undelivered])
 }
 
 pub(crate) fn leader_start() -> impl Strategy<Value = Command> {
@@ -121,8 +125,16 @@ prop_compose! {
 }
 
 pub(crate) fn command() -> impl Strategy<Value = Command> {
-    let release = (job(), fence(), any::<String>())
-        .prop_map(|(job, fence, reason)| Command::Release(Release { job, fence, reason }));
+    let release = (job(), fence(), any::<String>(), release_cause()).prop_map(
+        |(job, fence, reason, cause)| {
+            Command::Release(Release {
+                job,
+                fence,
+                reason,
+                cause,
+            })
+        },
+    );
     let cancel =
         (job(), any::<String>()).prop_map(|(job, reason)| Command::Cancel(Cancel { job, reason }));
     prop_oneof![
