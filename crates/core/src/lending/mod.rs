@@ -47,7 +47,7 @@ const RETRY: BackoffPolicy = BackoffPolicy {
 /// Failures in a row after which a shard is only lent to when there is no other.
 const FAILURES: u32 = 2;
 
-/// How often things happen, from the longest lease among a session's queues.
+/// How often things happen, from the leases of a session's queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// An unchanged offer is repeated so often, so that the leader knows the session lives.
@@ -57,12 +57,19 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// The pace for sessions whose longest lease is this.
+    /// The pace for sessions whose leases are all of this length.
     #[must_use]
     pub fn of_lease(lease: Duration) -> Self {
+        Self::of_leases(lease, lease)
+    }
+
+    /// The pace for sessions whose leases are between these lengths. The shortest says how often the worker has to be
+    /// heard; a leader goes by the longest before it takes a worker for gone, so nothing may be void before that.
+    #[must_use]
+    pub fn of_leases(shortest: Duration, longest: Duration) -> Self {
         Self {
-            refresh: lease / limits::RENEWALS_PER_LEASE,
-            void: lease + lease / limits::RENEWALS_PER_LEASE,
+            refresh: shortest / limits::RENEWALS_PER_LEASE,
+            void: longest + longest / limits::RENEWALS_PER_LEASE,
         }
     }
 }
@@ -135,7 +142,7 @@ impl Lending {
         }
     }
 
-    /// The longest lease among the session's queues changed.
+    /// The leases of the session's queues changed.
     pub fn set_pace(&mut self, pace: Pace) {
         self.pace = pace;
     }

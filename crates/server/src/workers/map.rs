@@ -1,6 +1,7 @@
 //! What sessions need to know of the metadata: shards and which of them are at home, leases, endpoints.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leasehold_core::lending::Pace;
 use leasehold_core::metadata::MetadataState;
@@ -43,13 +44,17 @@ impl Inner {
         }
     }
 
-    /// How often offers of a session with these queues are repeated: by the longest of their leases.
+    /// How often offers of a session with these queues are repeated, and how long they hold: by their leases.
     pub(super) fn pace(&self, queues: &[QueueName]) -> Pace {
-        let lease = self.cluster.read(|metadata| {
+        let leases: Vec<Duration> = self.cluster.read(|metadata| {
             let records = queues.iter().filter_map(|queue| metadata.queue(queue));
-            records.map(|record| record.policy.lease).max()
+            records.map(|record| record.policy.lease).collect()
         });
-        Pace::of_lease(lease.unwrap_or_else(|| QueuePolicy::default().lease))
+        let or_default = |lease: Option<&Duration>| {
+            lease.map_or_else(|| QueuePolicy::default().lease, |lease| *lease)
+        };
+        let (shortest, longest) = (leases.iter().min(), leases.iter().max());
+        Pace::of_leases(or_default(shortest), or_default(longest))
     }
 
     /// Whether any of these queues exists, as far as this node knows.

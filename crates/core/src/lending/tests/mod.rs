@@ -371,3 +371,11 @@ fn news_of_shards_that_stay_are_kept_for_a_while() {
     assert!(board.set_shards([(HOME, true)]));
     assert_eq!(board.backlog(AWAY, &[chat()], now).0, 0);
 }
+
+#[test]
+fn offers_are_repeated_by_the_shortest_lease_and_void_by_the_longest() {
+    let minute = Duration::from_secs(60);
+    let pace = Pace::of_leases(Duration::from_secs(30), 10 * minute);
+    assert_eq!(pace.refresh, Duration::from_secs(5));
+    assert!(pace.void > 10 * minute);
+}

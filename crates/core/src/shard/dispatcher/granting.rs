@@ -67,7 +67,7 @@ impl Dispatcher {
         self.grant(job, pending)
     }
 
-    /// The next session of the class that has credit and was heard within a lease. Others leave the queue: their next
+    /// The next session of the class that has credit and was heard within its longest lease. Others leave the queue: their next
     /// offer brings them back.
     fn next_session(
         &mut self,
@@ -75,7 +75,7 @@ impl Dispatcher {
         class: ClassId,
         now: Timestamp,
     ) -> Option<SessionId> {
-        let lease = shortest_lease(self, state, class);
+        let lease = longest_lease(self, state, class);
         while let Some(id) = self.matching.dequeue(class) {
             let Some(session) = self.sessions.get_mut(id) else {
                 continue;
@@ -140,12 +140,13 @@ impl Dispatcher {
     }
 }
 
-/// The shortest lease among the queues of a class: credit of a worker that was silent for so long is void.
-fn shortest_lease(dispatcher: &Dispatcher, state: &ShardState, class: ClassId) -> Duration {
+/// The longest lease among the queues of a class: credit of a worker that was silent for so long is void. Not the
+/// shortest: a worker of a queue with short leases and one with long ones may rightly be silent for longer than those.
+fn longest_lease(dispatcher: &Dispatcher, state: &ShardState, class: ClassId) -> Duration {
     let kind = dispatcher.matching.kind(class);
     let queues = kind.into_iter().flat_map(|kind| &kind.queues);
     let leases = queues.filter_map(|queue| state.policy(queue).map(|policy| policy.lease));
-    leases.min().unwrap_or_default()
+    leases.max().unwrap_or_default()
 }
 
 fn last_attempt(state: &ShardState, job: JobId) -> Option<&AttemptRecord> {

@@ -8,8 +8,8 @@
 //!   and at [`Dispatcher::next_deadline`], and proposes what it gives under a stamp that is not before that `now`;
 //! - hands every batch that this leadership proposed to [`Dispatcher::settle`], once, in the order of the log, with
 //!   what came of it, and sends the assignments that come back: a job leaves the leader only after its commit;
-//! - sends the worker's offer again at least once a renewal interval, since credit of a worker that was silent for a
-//!   lease is void.
+//! - sends the worker's offer again at least once a renewal interval, since credit of a worker that was silent for the
+//!   longest lease among its queues is void.
 
 mod fairness;
 mod gateways;

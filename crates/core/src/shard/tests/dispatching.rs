@@ -527,3 +527,25 @@ fn renewing_worker_is_heard_though_it_offers_nothing_new() {
     desk.shard.submit(submit(2));
     assert_eq!(desk.run().len(), 1);
 }
+
+#[test]
+fn idle_worker_of_short_and_long_leases_is_granted_jobs_between_its_offers() {
+    let mut desk = Desk::new();
+    let video = QueueName::new("video").unwrap();
+    let policy = QueuePolicy {
+        lease: 600 * SECOND,
+        ..QueuePolicy::default()
+    };
+    desk.shard.one(Command::PutPolicy(Box::new(PutPolicy {
+        queue: video.clone(),
+        policy,
+        index: 50,
+    })));
+    desk.offer(Offer {
+        queues: vec![super::fixture::queue(), video],
+        ..offer(1, 1)
+    });
+    desk.run_for(99 * SECOND);
+    desk.shard.submit(submit(1));
+    assert_eq!(desk.run().len(), 1);
+}
