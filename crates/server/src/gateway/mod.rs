@@ -4,6 +4,7 @@
 //! puts answers together. Neither keeps any job state: a gateway that dies takes nothing with it.
 
 mod candidates;
+mod course;
 mod digest;
 mod jobs;
 mod list;

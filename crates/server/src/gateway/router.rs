@@ -6,16 +6,21 @@
 //! then among the shard's voters in turn, with jittered waits so that a thousand gateways do not ask in step.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use leasehold_api::{ApiError, v1};
 use leasehold_core::policy::BackoffPolicy;
 use leasehold_core::retry::backoff;
-use leasehold_types::{ErrorCode, NodeId, ShardId, Timestamp};
+use leasehold_core::shard::command::Submit;
+use leasehold_types::{NodeId, ShardId, Timestamp};
 use tokio::time::{sleep, timeout};
 
-use super::candidates::{Candidates, Knowledge};
+use super::candidates::Knowledge;
+use super::course::{Course, Tried, sorted};
+use super::odd;
 use crate::cluster::Cluster;
 use crate::peers::{CallError, Peers};
 use crate::seam::Seam;
@@ -30,9 +35,6 @@ const BACKOFF: BackoffPolicy = BackoffPolicy {
 /// Longest that one node is given before the call is repeated: a cut link eats what is sent and says nothing.
 const TRY: Duration = Duration::from_secs(5);
 
-/// Hints followed one after the other without a wait; more of them and two nodes point at each other.
-const HINTS: u32 = 2;
-
 /// Takes calls to the leaders of shards. Clones are cheap and share what is known.
 #[derive(Clone)]
 pub struct Router {
@@ -45,29 +47,6 @@ struct Inner {
     peers: Peers,
     seam: Seam,
     leaders: Mutex<BTreeMap<ShardId, NodeId>>,
-}
-
-/// What came of one try.
-enum Tried {
-    Answered(Box<v1::ShardAnswer>),
-    /// A definite error: repeating changes nothing.
-    Refused(ApiError),
-    /// Certainly not done; perhaps with the one to ask instead.
-    NotDone(ApiError, Option<NodeId>),
-    /// May be done.
-    Unknown(ApiError),
-}
-
-/// One call on its way: what was learnt so far.
-struct Course {
-    shard: ShardId,
-    ends: Timestamp,
-    candidates: Candidates,
-    hint: Option<NodeId>,
-    hints: u32,
-    tries: u32,
-    maybe_done: bool,
-    last: Option<ApiError>,
 }
 
 impl Router {
@@ -97,26 +76,108 @@ impl Router {
         call: v1::ShardCall,
         ttl: Duration,
     ) -> Result<v1::ShardAnswer, ApiError> {
+        let longest = longest_try(&call);
+        let ask = |node, left| self.ask(node, call.clone(), left).boxed();
+        self.drive(shard, ttl, longest, ask).await
+    }
+
+    /// Has the shard's leader take jobs in, as [`Router::call`] does, each with its own answer in order.
+    pub(super) async fn submit(
+        &self,
+        shard: ShardId,
+        jobs: Vec<Submit>,
+        metadata_index: u64,
+        ttl: Duration,
+    ) -> Result<Vec<v1::SubmitResult>, ApiError> {
+        let ask = |node, left| {
+            let jobs = jobs.clone();
+            self.ask_to_take(node, shard, jobs, metadata_index, left)
+                .boxed()
+        };
+        self.drive(shard, ttl, TRY, ask).await
+    }
+
+    /// Asks one node after the other, each for at most `longest`, until one answers or the time is up.
+    async fn drive<'a, T>(
+        &self,
+        shard: ShardId,
+        ttl: Duration,
+        longest: Duration,
+        ask: impl Fn(NodeId, Duration) -> BoxFuture<'a, Tried<T>>,
+    ) -> Result<T, ApiError> {
         let mut course = Course::new(shard, self.now() + ttl);
         loop {
-            let Some(node) = self.next_node(&mut course) else {
-                self.pause(&mut course, None).await?;
-                continue;
-            };
-            let left = course.ends.since(self.now()).min(longest_try(&call));
-            match self.ask(node, call.clone(), left).await {
-                Tried::Answered(answer) => {
-                    self.remember(shard, node);
-                    return Ok(*answer);
+            if let Some(node) = self.next_node(&mut course) {
+                let left = course.ends.since(self.now()).min(longest);
+                match ask(node, left).await {
+                    Tried::Answered(answer) => {
+                        self.remember(shard, node);
+                        return Ok(answer);
+                    }
+                    Tried::Refused(error) => return Err(error),
+                    Tried::NotDone(error, hint) => course.not_done(node, error, hint),
+                    Tried::Unknown(error) => course.unknown(node, error),
                 }
-                Tried::Refused(error) => return Err(error),
-                Tried::NotDone(error, hint) => self.turn_away(&mut course, node, error, hint),
-                Tried::Unknown(error) => {
-                    course.maybe_done = true;
-                    self.turn_away(&mut course, node, error, None);
-                }
+                self.forget(shard, node);
             }
-            self.pause(&mut course, Some(node)).await?;
+            self.pause(&mut course).await?;
+        }
+    }
+
+    /// Waits before the next try, or says how the call ended if its time is up by then.
+    async fn pause(&self, course: &mut Course) -> Result<(), ApiError> {
+        let left = course.ends.since(self.now());
+        if left.is_zero() {
+            return Err(course.given_up(BACKOFF.cap));
+        }
+        if course.follows_a_hint() {
+            return Ok(());
+        }
+        course.tries += 1;
+        let wait = backoff(&BACKOFF, course.tries, self.inner.seam.entropy.next());
+        sleep((wait + BACKOFF.base / 4).min(left)).await;
+        Ok(())
+    }
+
+    async fn ask(
+        &self,
+        node: NodeId,
+        call: v1::ShardCall,
+        left: Duration,
+    ) -> Tried<v1::ShardAnswer> {
+        if node == self.inner.cluster.node() {
+            let answer = timeout(left, self.inner.shards.call(call)).await;
+            return answer.map_or_else(|_| no_answer(node, left), sorted);
+        }
+        match self.inner.peers.call_shard(node, call, left).await {
+            Ok(answer) => sorted(answer),
+            Err(error @ CallError::NotSent { .. }) => {
+                Tried::NotDone(ApiError::unavailable(error.to_string()), None)
+            }
+            Err(error @ CallError::Unknown { .. }) => {
+                Tried::Unknown(ApiError::unknown(error.to_string()))
+            }
+        }
+    }
+
+    async fn ask_to_take(
+        &self,
+        node: NodeId,
+        shard: ShardId,
+        jobs: Vec<Submit>,
+        metadata_index: u64,
+        left: Duration,
+    ) -> Tried<Vec<v1::SubmitResult>> {
+        if node != self.inner.cluster.node() {
+            let call = submit_call(shard, jobs, metadata_index);
+            let answer = self.ask(node, call, left).await;
+            return answer.and_then(|answer| results(answer, shard));
+        }
+        let taking = self.inner.shards.submit(shard, jobs, metadata_index);
+        match timeout(left, taking).await {
+            Ok(Ok(results)) => Tried::Answered(results),
+            Ok(Err(error)) => Tried::failed(error),
+            Err(_) => no_answer(node, left),
         }
     }
 
@@ -132,10 +193,8 @@ impl Router {
         if self.inner.shards.serves(shard) {
             return Some(self.inner.cluster.node());
         }
-        self.inner
-            .shards
-            .leader_of(shard)
-            .or_else(|| self.remembered(shard))
+        let followed = self.inner.shards.leader_of(shard);
+        followed.or_else(|| self.remembered(shard))
     }
 
     fn next_node(&self, course: &mut Course) -> Option<NodeId> {
@@ -143,7 +202,7 @@ impl Router {
             return Some(self.inner.cluster.node());
         }
         let known = Knowledge {
-            hint: course.hint.take(),
+            hint: course.take_hint(),
             remembered: self.remembered(course.shard),
             followed: self.inner.shards.leader_of(course.shard),
             voters: self.voters(course.shard),
@@ -173,49 +232,6 @@ impl Router {
         })
     }
 
-    async fn ask(&self, node: NodeId, call: v1::ShardCall, left: Duration) -> Tried {
-        if node == self.inner.cluster.node() {
-            let Ok(answer) = timeout(left, self.inner.shards.call(call)).await else {
-                return Tried::Unknown(no_answer(node, left));
-            };
-            return sorted(answer);
-        }
-        match self.inner.peers.call_shard(node, call, left).await {
-            Ok(answer) => sorted(answer),
-            Err(error @ CallError::NotSent { .. }) => Tried::NotDone(
-                ApiError::new(ErrorCode::Unavailable, error.to_string()),
-                None,
-            ),
-            Err(error @ CallError::Unknown { .. }) => {
-                Tried::Unknown(ApiError::new(ErrorCode::Unknown, error.to_string()))
-            }
-        }
-    }
-
-    fn turn_away(&self, course: &mut Course, node: NodeId, error: ApiError, hint: Option<NodeId>) {
-        self.forget(course.shard, node);
-        course.candidates.failed(node);
-        course.hint = hint.filter(|other| *other != node && course.hints < HINTS);
-        course.last = Some(error);
-    }
-
-    /// Waits before the next try, or says how the call ended if its time is up by then.
-    async fn pause(&self, course: &mut Course, asked: Option<NodeId>) -> Result<(), ApiError> {
-        let left = course.ends.since(self.now());
-        if left.is_zero() {
-            return Err(course.given_up(asked));
-        }
-        if course.hint.is_some() {
-            course.hints += 1;
-            return Ok(());
-        }
-        course.hints = 0;
-        course.tries += 1;
-        let wait = backoff(&BACKOFF, course.tries, self.inner.seam.entropy.next());
-        sleep((wait + BACKOFF.base / 4).min(left)).await;
-        Ok(())
-    }
-
     fn now(&self) -> Timestamp {
         self.inner.seam.clock.now()
     }
@@ -235,76 +251,9 @@ impl Router {
         }
     }
 
-    fn leaders(&self) -> std::sync::MutexGuard<'_, BTreeMap<ShardId, NodeId>> {
-        self.inner
-            .leaders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Course {
-    fn new(shard: ShardId, ends: Timestamp) -> Self {
-        Self {
-            shard,
-            ends,
-            candidates: Candidates::default(),
-            hint: None,
-            hints: 0,
-            tries: 0,
-            maybe_done: false,
-            last: None,
-        }
-    }
-
-    /// SUBTLE: once one try may have been done, the call as a whole may have been done, whatever later tries said.
-    fn given_up(&self, asked: Option<NodeId>) -> ApiError {
-        let shard = self.shard;
-        let last = match (&self.last, asked) {
-            (Some(error), _) => error.message.clone(),
-            (None, _) => format!("no voter of shard {shard} is known yet"),
-        };
-        if self.maybe_done {
-            return ApiError::new(
-                ErrorCode::Unknown,
-                format!(
-                    "it is not known whether shard {shard} did this, repeat it with the same id: {last}"
-                ),
-            );
-        }
-        let mut error = ApiError::new(
-            ErrorCode::Unavailable,
-            format!(
-                "no leader of shard {shard} could be reached in time, nothing was done: {last}"
-            ),
-        );
-        error.retry_after = Some(BACKOFF.cap);
-        error
-    }
-}
-
-/// An error of the whole call decides how to go on; anything else is the answer.
-fn sorted(answer: v1::ShardAnswer) -> Tried {
-    let Some(v1::shard_answer::Answer::Error(error)) = answer.answer else {
-        return Tried::Answered(Box::new(answer));
-    };
-    let error = ApiError::from(error);
-    match error.code {
-        ErrorCode::NotLeader | ErrorCode::Unavailable => {
-            let hint = error.leader.as_ref().map(|hint| NodeId::new(hint.node_id));
-            Tried::NotDone(error, hint)
-        }
-        ErrorCode::Unknown => Tried::Unknown(error),
-        ErrorCode::InvalidArgument
-        | ErrorCode::NotFound
-        | ErrorCode::AlreadyExists
-        | ErrorCode::StaleFence
-        | ErrorCode::FailedPrecondition
-        | ErrorCode::Conflict
-        | ErrorCode::ResourceExhausted
-        | ErrorCode::PermissionDenied
-        | ErrorCode::Unsupported
-        | ErrorCode::Internal => Tried::Refused(error),
+    fn leaders(&self) -> MutexGuard<'_, BTreeMap<ShardId, NodeId>> {
+        let leaders = self.inner.leaders.lock();
+        leaders.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -315,7 +264,25 @@ fn longest_try(call: &v1::ShardCall) -> Duration {
     }
 }
 
-fn no_answer(node: NodeId, left: Duration) -> ApiError {
+fn submit_call(shard: ShardId, jobs: Vec<Submit>, metadata_index: u64) -> v1::ShardCall {
+    let submit = v1::ShardSubmit {
+        jobs: jobs.into_iter().map(Into::into).collect(),
+        metadata_index,
+    };
+    v1::ShardCall {
+        shard_id: shard.get(),
+        call: Some(v1::shard_call::Call::Submit(submit)),
+    }
+}
+
+fn results(answer: v1::ShardAnswer, shard: ShardId) -> Tried<Vec<v1::SubmitResult>> {
+    match answer.answer {
+        Some(v1::shard_answer::Answer::Submit(submit)) => Tried::Answered(submit.results),
+        Some(_) | None => Tried::Refused(odd(shard)),
+    }
+}
+
+fn no_answer<T>(node: NodeId, left: Duration) -> Tried<T> {
     let message = format!("node {node} gave no answer within {left:?}");
-    ApiError::new(ErrorCode::Unknown, message)
+    Tried::Unknown(ApiError::unknown(message))
 }

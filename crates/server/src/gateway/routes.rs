@@ -29,6 +29,12 @@ pub(super) struct Route {
 }
 
 impl Route {
+    /// Whether a job's id is one that was minted in the route.
+    pub(super) fn holds(&self, job: JobId) -> bool {
+        let (slice, first) = (job.virtual_shard().get(), self.first.get());
+        slice >= first && slice - first < self.slices
+    }
+
     /// An id in the route, made of random bits.
     pub(super) fn mint(&self, random: u128, pick: u64) -> JobId {
         let offset = pick % u64::from(self.slices.max(1));

@@ -4,6 +4,7 @@
 //! a call repeats all of it, and because every item may be repeated.
 
 mod reads;
+mod submit;
 mod workers;
 mod writes;
 
@@ -24,6 +25,8 @@ pub(super) fn failed(error: ApiError) -> v1::ShardAnswer {
     }
 }
 
+pub(super) use submit::take_in;
+
 /// Answers one call, if this node leads and serves the shard.
 pub(super) async fn answer(shared: &Arc<Shared>, call: v1::ShardCall) -> v1::ShardAnswer {
     match answered(shared, call).await {
@@ -35,12 +38,10 @@ pub(super) async fn answer(shared: &Arc<Shared>, call: v1::ShardCall) -> v1::Sha
 }
 
 async fn answered(shared: &Arc<Shared>, call: v1::ShardCall) -> Result<Answer, ApiError> {
-    if shared.serving.borrow().is_none() {
-        return Err(shared.not_leader());
-    }
+    check_serving(shared)?;
     let call = call.call.ok_or(ConvertError::Missing { field: "call" })?;
     Ok(match call {
-        Call::Submit(submit) => Answer::Submit(writes::submit(shared, submit).await?),
+        Call::Submit(submit) => Answer::Submit(submit::submit(shared, submit).await?),
         Call::Cancel(cancel) => Answer::Cancel(writes::cancel(shared, cancel).await?),
         Call::Redrive(redrive) => Answer::Redrive(writes::redrive(shared, &redrive).await?),
         Call::Discard(discard) => Answer::Discard(writes::discard(shared, &discard).await?),
@@ -55,6 +56,14 @@ async fn answered(shared: &Arc<Shared>, call: v1::ShardCall) -> Result<Answer, A
             Answer::SessionEnded(workers::session_ended(shared, &ended).await?)
         }
     })
+}
+
+/// Whether this node leads the shard and serves it.
+pub(super) fn check_serving(shared: &Shared) -> Result<(), ApiError> {
+    if shared.serving.borrow().is_some() {
+        return Ok(());
+    }
+    Err(shared.not_leader())
 }
 
 /// Puts an event before the leader's task and waits for its answer. None means that the task ended first.

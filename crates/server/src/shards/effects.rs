@@ -18,6 +18,8 @@ pub(super) struct Effects {
     pub(super) stops: Vec<Stop>,
     /// Something became grantable, or a slot was freed.
     pub(super) dispatch: bool,
+    /// Workers' writes that were refused for their fences in the log itself.
+    pub(super) stale: u64,
     /// A job became ready.
     pub(super) ready: bool,
     /// Another leadership has begun: every command of this one is refused from now on.
@@ -64,9 +66,19 @@ pub(super) fn effects(batch: &Batch, applied: &Applied) -> Effects {
             }
         }
     }
+    effects.stale = stale(batch, applied);
     effects.superseded = (applied.outcomes.iter()).any(is_of_another_epoch);
     effects.policies = applied.outcomes.contains(&Outcome::PolicyPut);
     effects
+}
+
+fn stale(batch: &Batch, applied: &Applied) -> u64 {
+    let pairs = batch.commands.iter().zip(&applied.outcomes);
+    let stale = pairs.filter(|(command, outcome)| {
+        let is_stale = matches!(outcome, Outcome::Refused(Refusal::StaleFence { .. }));
+        is_stale && worker_write(command).is_some()
+    });
+    u64::try_from(stale.count()).unwrap_or(u64::MAX)
 }
 
 fn is_of_another_epoch(outcome: &Outcome) -> bool {

@@ -13,7 +13,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What came of a handover.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Handover {
+pub(crate) enum Handover {
     /// This node does not lead, or nobody else can: nothing was asked for.
     Needless,
     /// Another node leads.
@@ -27,7 +27,7 @@ pub(super) enum Handover {
 ///
 /// # Errors
 /// See [`ChangeError`].
-pub(super) async fn hand_over<M: Machine>(
+pub(crate) async fn hand_over<M: Machine>(
     group: &Group<M>,
     peers: &Peers,
     within: Duration,

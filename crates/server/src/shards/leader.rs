@@ -66,6 +66,12 @@ struct Landed {
     result: Result<Applied, ProposeError>,
 }
 
+/// Where a worker's connection was last heard of.
+struct Holder {
+    node: NodeId,
+    heard_at: Timestamp,
+}
+
 /// What only a leader knows.
 pub(super) struct Leader {
     shared: Arc<Shared>,
@@ -79,7 +85,7 @@ pub(super) struct Leader {
     policies: Policies,
     news: BacklogNews,
     /// Which gateway a session's offers come through.
-    gateways: BTreeMap<SessionId, NodeId>,
+    gateways: BTreeMap<SessionId, Holder>,
     /// Since when the dispatcher has something to look at.
     dispatch_since: Option<Timestamp>,
     /// The last entry was full of the dispatcher's commands: what waits is first in the next.

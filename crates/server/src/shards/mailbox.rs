@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use leasehold_core::shard::Command;
-use leasehold_core::shard::dispatcher::{Offer, Renewal, RenewalAnswer};
+use leasehold_core::shard::dispatcher::{LiveLease, Offer, Renewal, RenewalAnswer};
 use leasehold_core::shard::view::ShardStats;
 use leasehold_types::{FenceToken, JobId, NodeId, RegionName, SessionId, ShardEpoch};
 use tokio::sync::oneshot;
@@ -37,6 +37,13 @@ pub(super) enum Event {
     SessionEnded { session: SessionId, gateway: NodeId },
     /// Grants that did not reach their worker, or may not have.
     Undelivered(Vec<Undelivered>),
+    /// A delivery arrived at a gateway that an earlier one had missed.
+    Reached(NodeId),
+    /// How far a leased job's worker has got, as last heard.
+    Live {
+        job: JobId,
+        reply: oneshot::Sender<Option<LiveLease>>,
+    },
     /// How the leadership stands, for people and metrics.
     Look { reply: oneshot::Sender<LeaderView> },
 }
@@ -47,6 +54,7 @@ pub(super) struct Undelivered {
     pub(super) job: JobId,
     pub(super) fence: FenceToken,
     pub(super) session: SessionId,
+    pub(super) gateway: NodeId,
     pub(super) fate: Fate,
 }
 
@@ -65,6 +73,8 @@ pub(super) enum Fate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct OfferTaken {
     pub(super) epoch: ShardEpoch,
+    /// Whether the slots count as lent.
+    pub(super) is_taken: bool,
     /// Assignments made to the session in this epoch so far.
     pub(super) granted: u64,
     /// Jobs ready in the session's queues.

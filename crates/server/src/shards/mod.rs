@@ -32,6 +32,7 @@ use futures_util::future::join_all;
 use leasehold_api::{ApiError, v1};
 use leasehold_consensus::Group;
 use leasehold_core::shard::ShardState;
+use leasehold_core::shard::command::Submit;
 use leasehold_types::{ErrorCode, NodeId, ShardId};
 use tokio::sync::watch;
 
@@ -41,6 +42,7 @@ use crate::seam::Seam;
 
 pub use deliveries::Deliveries;
 pub use disk_watch::{DiskHealth, watch_disk};
+pub(crate) use handover::{Handover, hand_over};
 
 use replica::Replica;
 
@@ -103,6 +105,20 @@ impl Shards {
         match self.replica(shard) {
             Some(replica) => replica.call(call).await,
             None => answer::failed(no_replica(shard)),
+        }
+    }
+
+    /// Takes jobs in if this node leads the shard, as [`Shards::call`] does, for a gateway on this node: their way over
+    /// the wire is spared.
+    pub(crate) async fn submit(
+        &self,
+        shard: ShardId,
+        jobs: Vec<Submit>,
+        metadata_index: u64,
+    ) -> Result<Vec<v1::SubmitResult>, ApiError> {
+        match self.replica(shard) {
+            Some(replica) => replica.submit(jobs, metadata_index).await,
+            None => Err(no_replica(shard)),
         }
     }
 

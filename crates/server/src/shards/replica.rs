@@ -8,6 +8,7 @@ use leasehold_api::convert::nodes::leader_hint;
 use leasehold_api::{ApiError, v1};
 use leasehold_consensus::Group;
 use leasehold_core::shard::ShardState;
+use leasehold_core::shard::command::Submit;
 use leasehold_types::{NodeId, ShardEpoch, ShardId};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -22,6 +23,9 @@ use super::{Deliveries, ShardsOptions, answer, runner};
 
 /// KiB of submitted jobs that may wait for a leader's log. What comes on top is refused with a time to come back.
 const ADMITTED_KIB: usize = 64 * 1024;
+
+/// KiB of workers' writes that may wait for a leader's log. What comes on top waits.
+pub(super) const RESERVE_KIB: usize = 64 * 1024;
 
 /// A runner that was told to end waits for nothing; it can only be busy.
 const RUNNER_ENDS_WITHIN: Duration = Duration::from_secs(5);
@@ -48,6 +52,8 @@ pub(super) struct Shared {
     pub(super) transferring: AtomicBool,
     /// Room for submitted bytes, in KiB.
     pub(super) admission: Semaphore,
+    /// Room for workers' results and failures, in KiB: apart, so that submits never keep work from being finished.
+    pub(super) reserve: Semaphore,
     pub(super) stop: CancellationToken,
 }
 
@@ -71,6 +77,7 @@ impl Replica {
             metadata_seen: watch::Sender::new(0),
             transferring: AtomicBool::new(false),
             admission: Semaphore::new(ADMITTED_KIB),
+            reserve: Semaphore::new(RESERVE_KIB),
             stop: CancellationToken::new(),
         });
         let runner = tokio::spawn(runner::run(shared.clone(), deliveries, events));
@@ -90,6 +97,16 @@ impl Replica {
 
     pub(super) async fn call(&self, call: v1::ShardCall) -> v1::ShardAnswer {
         answer::answer(&self.shared, call).await
+    }
+
+    pub(super) async fn submit(
+        &self,
+        jobs: Vec<Submit>,
+        metadata_index: u64,
+    ) -> Result<Vec<v1::SubmitResult>, ApiError> {
+        answer::check_serving(&self.shared)?;
+        let jobs = jobs.into_iter().map(Ok).collect();
+        answer::take_in(&self.shared, jobs, metadata_index).await
     }
 
     /// Hands leadership away if there is time for it and it can, ends the runner, closes the group.

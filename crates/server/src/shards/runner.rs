@@ -162,6 +162,8 @@ fn turn_away(event: Event) {
         | Event::Renew { .. }
         | Event::SessionEnded { .. }
         | Event::Undelivered(_)
+        | Event::Reached(_)
+        | Event::Live { .. }
         | Event::Look { .. } => {}
     }
 }

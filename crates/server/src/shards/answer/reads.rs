@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use leasehold_api::convert::admin::{shard as shard_record, with_stats};
-use leasehold_api::convert::jobs::list_response;
+use leasehold_api::convert::jobs::{list_response, seen};
 use leasehold_api::convert::{job_id, view};
 use leasehold_api::{ApiError, v1};
 use leasehold_consensus::ReadError;
-use leasehold_core::shard::ShardState;
-use leasehold_core::shard::view::JobFilter;
+use leasehold_core::shard::view::{JobFilter, JobStatus};
 use leasehold_types::{JobId, limits};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -27,7 +26,7 @@ pub(super) async fn get(
 ) -> Result<v1::GetResponse, ApiError> {
     let job = job_id(&request.job_id)?;
     barrier(shared).await?;
-    let (job, seen) = shared.look(|state| seen_job(state, job))?;
+    let (job, seen) = as_it_is(shared, job).await?;
     Ok(v1::GetResponse {
         job: Some(job),
         seen: Some(seen),
@@ -44,7 +43,7 @@ pub(super) async fn wait(
     let waited = wait_for_end(shared, job, ended, patience(request.timeout_ms)).await;
     shared.waiters.forget_the_gone(job);
     waited?;
-    let (job, seen) = shared.look(|state| seen_job(state, job))?;
+    let (job, seen) = as_it_is(shared, job).await?;
     Ok(v1::WaitResponse {
         job: Some(job),
         seen: Some(seen),
@@ -112,13 +111,25 @@ fn with_view(shared: &Shared, shard: v1::Shard, view: &LeaderView) -> v1::Shard 
     }
 }
 
-fn seen_job(state: &ShardState, job: JobId) -> Result<(v1::Job, v1::Seen), ApiError> {
-    let found = state.job(job).ok_or_else(|| state.absent(job))?;
-    let seen = v1::Seen {
-        epoch: state.epoch().get(),
-        stamp_us: state.stamp().as_micros(),
-    };
-    Ok((view::job(found, state.stamp()), seen))
+/// The job as the log has it, and a leased one's progress as its leader last heard it.
+async fn as_it_is(shared: &Shared, id: JobId) -> Result<(v1::Job, v1::Seen), ApiError> {
+    let (mut found, epoch, stamp) = shared.look(|state| {
+        let found = state.job(id).ok_or_else(|| state.absent(id));
+        found.map(|found| (found, state.epoch(), state.stamp()))
+    })?;
+    if let JobStatus::Leased {
+        fence,
+        progress,
+        phase,
+        ..
+    } = &mut found.status
+    {
+        let live = ask(shared, |reply| Event::Live { job: id, reply }).await;
+        if let Some(live) = live.flatten().filter(|live| live.fence == *fence) {
+            (*progress, *phase) = (live.progress, live.phase);
+        }
+    }
+    Ok((view::job(found, stamp), seen(epoch, stamp)))
 }
 
 async fn barrier(shared: &Shared) -> Result<(), ApiError> {

@@ -6,10 +6,11 @@ use leasehold_api::convert::writes::{Write, write as to_write, write_answer};
 use leasehold_api::{ApiError, v1};
 use leasehold_core::shard::Outcome;
 use leasehold_types::{NodeId, Timestamp, limits};
+use tokio::sync::SemaphorePermit;
 
 use super::{ask, writes};
 use crate::shards::mailbox::Event;
-use crate::shards::replica::Shared;
+use crate::shards::replica::{RESERVE_KIB, Shared};
 
 /// Takes over the slots that a worker's gateway lends.
 ///
@@ -30,6 +31,7 @@ pub(super) async fn offer(
         epoch: taken.epoch.get(),
         granted: taken.granted,
         backlog: taken.backlog,
+        refused: !taken.is_taken,
     })
 }
 
@@ -86,6 +88,7 @@ pub(super) async fn writes(
             limits::ENTRY_COMMANDS
         )));
     }
+    let _room = reserve(shared, &request.writes).await;
     let mut commands = Vec::with_capacity(request.writes.len());
     let mut items = Vec::with_capacity(request.writes.len());
     for wire in request.writes {
@@ -103,6 +106,27 @@ pub(super) async fn writes(
     Ok(v1::WorkerWritesAnswer {
         answers: put_together(items, outcomes, stamp),
     })
+}
+
+/// Waits for room; a closed semaphore cannot be, and would only mean that nothing is bounded.
+async fn reserve<'a>(
+    shared: &'a Shared,
+    writes: &[v1::WorkerWrite],
+) -> Option<SemaphorePermit<'a>> {
+    let kib = writes.iter().map(bytes).sum::<usize>().div_ceil(1024);
+    let kib = u32::try_from(kib.min(RESERVE_KIB)).unwrap_or(u32::MAX);
+    shared.reserve.acquire_many(kib).await.ok()
+}
+
+fn bytes(wire: &v1::WorkerWrite) -> usize {
+    use v1::worker_write::Write as Wire;
+    let carried = match &wire.write {
+        Some(Wire::Complete(write)) => write.result.len(),
+        Some(Wire::Fail(write)) => write.message.len() + write.detail.len(),
+        Some(Wire::Release(write)) => write.reason.len(),
+        None => 0,
+    };
+    carried + 256
 }
 
 fn put_together(

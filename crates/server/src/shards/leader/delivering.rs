@@ -37,9 +37,9 @@ impl Leader {
     fn stops_by_gateway(&self, stops: Vec<Stop>) -> BTreeMap<NodeId, Vec<v1::LeaseStop>> {
         let mut by_gateway: BTreeMap<NodeId, Vec<v1::LeaseStop>> = BTreeMap::new();
         for stop in stops {
-            if let Some(gateway) = self.gateways.get(&stop.session) {
+            if let Some(holder) = self.gateways.get(&stop.session) {
                 let told = lease_stop(stop.session, stop.job, stop.fence, stop.why);
-                by_gateway.entry(*gateway).or_default().push(told);
+                by_gateway.entry(holder.node).or_default().push(told);
             }
         }
         by_gateway
@@ -80,9 +80,15 @@ impl Leader {
         sent: Vec<Undelivered>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let (deliveries, mailbox) = (self.deliveries.clone(), self.shared.mailbox.clone());
+        let is_doubted = self.dispatcher.is_doubted(gateway);
         async move {
             let back = match deliveries.deliver(gateway, delivery).await {
-                Ok(answer) => of_unknown_sessions(&answer, sent),
+                Ok(answer) => {
+                    if is_doubted {
+                        let _leads_no_more = mailbox.send(Event::Reached(gateway)).await;
+                    }
+                    of_unknown_sessions(&answer, sent)
+                }
                 Err(error) => {
                     tracing::debug!(%gateway, %error, "delivery failed");
                     all(sent, fate_after(&error))
@@ -121,6 +127,7 @@ const fn undelivered(assignment: &Assignment) -> Undelivered {
         job: assignment.job,
         fence: assignment.fence,
         session: assignment.session,
+        gateway: assignment.gateway,
         fate: Fate::Doubtful,
     }
 }

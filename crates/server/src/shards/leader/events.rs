@@ -1,18 +1,21 @@
 //! What a leader does with each event.
 
-use leasehold_core::shard::command::Release;
+use leasehold_core::shard::command::{Release, ReleaseCause};
 use leasehold_core::shard::dispatcher::{Offer, Renewal, RenewalAnswer};
 use leasehold_core::shard::{Command, Outcome, Refusal};
-use leasehold_types::{FenceToken, JobId, NodeId, SessionId};
+use leasehold_types::{FenceToken, JobId, NodeId, SessionId, limits};
 use tokio::sync::mpsc;
 
-use super::{EVENTS_AT_ONCE, Leader};
+use super::{EVENTS_AT_ONCE, Holder, Leader};
 use crate::metrics::{ShardSample, WriteKind};
 use crate::shards::effects::count_stale;
 use crate::shards::mailbox::{Event, Fate, LeaderView, OfferTaken, Undelivered};
 
 /// Why a grant that did not reach its worker goes back; shown in the job's history.
 const NOT_DELIVERED: &str = "the grant did not reach its worker";
+
+/// Sessions whose gateways are remembered without asking whether they are still there.
+const SESSIONS_KEPT: usize = 1_024;
 
 impl Leader {
     /// Takes in an event, and what else has come meanwhile.
@@ -46,6 +49,10 @@ impl Leader {
             }
             Event::SessionEnded { session, gateway } => self.session_ended(session, gateway),
             Event::Undelivered(undelivered) => self.take_back(undelivered),
+            Event::Reached(gateway) => self.dispatcher.reached_gateway(gateway),
+            Event::Live { job, reply } => {
+                let _may_have_left = reply.send(self.dispatcher.live(job));
+            }
             Event::Look { reply } => {
                 let _may_have_left = reply.send(self.view());
             }
@@ -73,12 +80,17 @@ impl Leader {
 
     fn take_offer(&mut self, offer: Offer) -> OfferTaken {
         let (now, session) = (self.now(), offer.session);
-        self.gateways.insert(session, offer.gateway);
-        self.dispatcher.offer(offer, now);
-        self.want_dispatch();
+        let node = offer.gateway;
+        let heard_at = now;
+        let is_taken = self.dispatcher.offer(offer, now);
+        if is_taken {
+            self.gateways.insert(session, Holder { node, heard_at });
+            self.want_dispatch();
+        }
         let dispatcher = &self.dispatcher;
         OfferTaken {
             epoch: self.epoch,
+            is_taken,
             granted: dispatcher.granted(session),
             backlog: self.shared.look(|state| dispatcher.backlog(state, session)),
         }
@@ -111,7 +123,7 @@ impl Leader {
     /// A worker that has come back through another gateway by now is not gone.
     fn session_ended(&mut self, session: SessionId, gateway: NodeId) {
         let holder = self.gateways.get(&session);
-        if gateway == NodeId::default() || holder.is_none_or(|holder| *holder == gateway) {
+        if gateway == NodeId::default() || holder.is_none_or(|holder| holder.node == gateway) {
             self.forget(session);
         }
     }
@@ -123,31 +135,42 @@ impl Leader {
     }
 
     /// Deals with grants that did not arrive, or may not have. In each case the session lends nothing until it offers
-    /// again: else a job that goes back would be granted to it once more, and one that is lost would cost it a slot.
+    /// again: else a job that goes back would be granted to it once more, and one that is lost would cost it a slot. A
+    /// gateway that gave no answer is put aside, with all its sessions.
     fn take_back(&mut self, undelivered: Vec<Undelivered>) {
         let now = self.now();
         for grant in undelivered {
             match grant.fate {
-                Fate::NotSent => self.forget_gateway_of(grant.session),
-                Fate::SessionGone | Fate::Doubtful => self.forget(grant.session),
+                Fate::SessionGone => self.forget(grant.session),
+                Fate::NotSent | Fate::Doubtful => self.put_aside(grant.gateway),
             }
             if grant.fate == Fate::Doubtful {
+                self.dispatcher.doubt_delivery(grant.job, grant.fence);
                 continue;
             }
             let release = Command::Release(Release {
                 job: grant.job,
                 fence: grant.fence,
                 reason: NOT_DELIVERED.to_owned(),
+                cause: ReleaseCause::Undelivered,
             });
             self.batcher.push_own(release, now);
         }
     }
 
-    fn forget_gateway_of(&mut self, session: SessionId) {
-        if let Some(gateway) = self.gateways.get(&session).copied() {
-            self.dispatcher.forget_gateway(gateway);
-            self.gateways.retain(|_, other| *other != gateway);
+    fn put_aside(&mut self, gateway: NodeId) {
+        self.dispatcher.missed_gateway(gateway, self.now());
+        self.gateways.retain(|_, holder| holder.node != gateway);
+    }
+
+    /// The dispatcher forgets sessions by itself. Here a gateway that went without a word would leave its own for ever.
+    fn forget_silent(&mut self) {
+        if self.gateways.len() <= 2 * self.dispatcher.sessions() + SESSIONS_KEPT {
+            return;
         }
+        let now = self.now();
+        self.gateways
+            .retain(|_, holder| now.since(holder.heard_at) < limits::LEASE_MAX);
     }
 
     fn view(&self) -> LeaderView {
@@ -162,6 +185,7 @@ impl Leader {
 
     /// Once a second: tells the metrics how the shard stands, and gateways of work that nobody took.
     pub(super) fn look_around(&mut self) {
+        self.forget_silent();
         let view = self.view();
         self.tell_news();
         let sample = ShardSample {

@@ -28,6 +28,7 @@ impl Leader {
         metrics.entry_applied(batch.commands.len(), landed.bytes, took);
         count(metrics, batch, applied);
         let effects = effects(batch, applied);
+        self.stale_writes_refused += effects.stale;
         self.forget_lost_grants(batch, applied, &assignments);
         self.batcher
             .settle(&landed.origins, applied.outcomes.clone());
