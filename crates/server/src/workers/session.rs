@@ -203,3 +203,66 @@ impl Session {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workers::outlet;
+    use std::time::Duration;
+
+    const NOW: Timestamp = Timestamp::from_micros(1);
+    const FROM: (ShardId, ShardEpoch) = (ShardId::new(1), ShardEpoch::new(1));
+
+    fn session(outlet: Outlet) -> Session {
+        let hello = Hello::try_from(v1::WorkerHello {
+            session: SessionId::from_random(7).to_string(),
+            worker: "gpu-1".to_owned(),
+            queues: vec!["chat".to_owned()],
+            ..v1::WorkerHello::default()
+        });
+        let identity = Identity {
+            hello: hello.unwrap(),
+            region: RegionName::new("eu").unwrap(),
+            gateway: NodeId::new(1),
+            kind: Kind::Stream,
+        };
+        let pace = Pace::of_lease(Duration::from_secs(30));
+        Session::new(identity, (outlet, None), pace, NOW)
+    }
+
+    fn handed(session: &Session, grant: u64) -> Handed {
+        session.hand_over(FROM, grant, v1::Assignment::default(), NOW)
+    }
+
+    #[test]
+    fn grant_reaches_the_worker_or_goes_back_or_is_unknown() {
+        let (outlet, mut worker) = outlet::channel();
+        let session = session(outlet);
+        assert_eq!(handed(&session, 1), Handed::Back, "nothing is free");
+        session.change(|lending| lending.credit(1, 0));
+        assert_eq!(handed(&session, 2), Handed::Over);
+        assert!(worker.try_recv().is_ok());
+        assert_eq!(handed(&session, 3), Handed::Back, "the slot is taken");
+        session.end(End::Disconnected);
+        assert_eq!(handed(&session, 4), Handed::Unknown);
+        assert!(worker.try_recv().is_err());
+    }
+
+    #[test]
+    fn worker_that_is_gone_ends_its_session_with_the_first_grant() {
+        let (outlet, worker) = outlet::channel();
+        let session = session(outlet);
+        session.change(|lending| lending.credit(1, 0));
+        drop(worker);
+        assert_eq!(handed(&session, 1), Handed::Unknown);
+        assert!(session.ended.is_cancelled());
+    }
+
+    #[test]
+    fn first_reason_for_an_end_stands() {
+        let session = session(outlet::channel().0);
+        session.end(End::Silent);
+        session.end(End::Disconnected);
+        assert_eq!(session.why_ended(), Some(End::Silent));
+    }
+}
