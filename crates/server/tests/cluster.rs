@@ -29,6 +29,12 @@ fn knows_queue(node: &Node, name: &str) -> bool {
         .read(|metadata| metadata.queue(&name).is_some())
 }
 
+/// Not in between: a change under way still needs the voters from before it.
+fn has_three_voters(node: &Node) -> bool {
+    let status = node.cluster().status();
+    status.voters.len() == 3 && !status.changing
+}
+
 /// Repeated while nobody leads, as every caller does.
 async fn create(node: &Node, name: &str) {
     in_time(async {
@@ -69,7 +75,7 @@ async fn three_regions_become_one_cluster_with_three_voters_each() {
     let ap = joined(&places[2], &us).await;
     for node in [&eu, &us, &ap] {
         in_time(node.ready()).await;
-        until(node, |node| node.cluster().status().voters.len() == 3).await;
+        until(node, has_three_voters).await;
         until(node, |node| {
             let shards = node.shards();
             let groups = shards.ids().into_iter().filter_map(|id| shards.group(id));
@@ -99,7 +105,7 @@ async fn three(places: &[Place; 3]) -> [Node; 3] {
     let ap = joined(&places[2], &us).await;
     let nodes = [eu, us, ap];
     for node in &nodes {
-        until(node, |node| node.cluster().status().voters.len() == 3).await;
+        until(node, has_three_voters).await;
         until(node, |node| knows_queue(node, "default")).await;
     }
     create(&nodes[2], "kept").await;
@@ -340,7 +346,7 @@ async fn leader_that_stops_hands_the_metadata_over() {
     let us = joined(&places[1], &eu).await;
     let ap = joined(&places[2], &eu).await;
     for node in [&eu, &us, &ap] {
-        until(node, |node| node.cluster().status().voters.len() == 3).await;
+        until(node, has_three_voters).await;
     }
     assert!(eu.cluster().status().is_leader());
     eu.stop().await;
@@ -362,7 +368,7 @@ async fn change_without_a_majority_is_unavailable_and_not_done() {
     let us = joined(&places[1], &eu).await;
     let ap = joined(&places[2], &eu).await;
     for node in [&eu, &us, &ap] {
-        until(node, |node| node.cluster().status().voters.len() == 3).await;
+        until(node, has_three_voters).await;
     }
     nodes::crash(us).await;
     nodes::crash(ap).await;

@@ -1,11 +1,10 @@
 //! The founding of a cluster by its first node, once.
 //!
-//! A node's id is the index of the metadata entry that adds it, and a group cannot be founded without an id: the
-//! founder has to know its own before there is a log. So its id is fixed, and the founder repeats the first entry,
-//! which may be repeated, until the entry that adds it falls on that index. A founding that is cut short goes on at the
-//! next start, for as long as the index is still ahead.
+//! A group cannot be founded without an id, so the first node of every cluster is node 1: no other can be given that
+//! number, since the group's own entries come before any that adds a node. A founding that is cut short goes on at the
+//! next start.
 //!
-//! What must hold: nobody else is let in before it is over, since another node could be given the index.
+//! What must hold: nobody else is let in before it is over.
 
 use std::time::Duration;
 
@@ -15,9 +14,8 @@ use leasehold_core::metadata::{MetadataCommand, MetadataOutcome, MetadataState};
 use leasehold_types::NodeId;
 use tokio::time::timeout;
 
-/// The first node of every cluster. The log begins with the group's own two entries and the founding; the rest is for
-/// starts that are cut short, each of which costs an entry.
-pub const FOUNDER: NodeId = NodeId::new(8);
+/// The first node of every cluster.
+pub const FOUNDER: NodeId = leasehold_core::metadata::FIRST_NODE;
 
 /// Longest that the only voter of a group may take to elect itself.
 const ELECTION: Duration = Duration::from_secs(30);
@@ -25,11 +23,6 @@ const ELECTION: Duration = Duration::from_secs(30);
 /// Why a cluster was not founded.
 #[derive(Debug, thiserror::Error)]
 pub enum FoundingError {
-    /// Too many starts were cut short.
-    #[error(
-        "the founding was cut short too often: nothing is lost yet, so empty the data folder and start with --init again"
-    )]
-    CutShort,
     /// The only voter did not come to lead.
     #[error("the first node did not come to lead the metadata: see the log for what its disk says")]
     NoLeader,
@@ -55,15 +48,9 @@ pub(crate) async fn found(
         Err(error) => return Err(error.into()),
     }
     lead(group).await?;
-    while group.read(|metadata| metadata.node(FOUNDER).is_none()) {
-        let index = write(group, MetadataCommand::Found(found.clone())).await?;
-        let next = NodeId::new(index + 1);
-        if next > FOUNDER {
-            return Err(FoundingError::CutShort);
-        }
-        if next == FOUNDER {
-            write(group, MetadataCommand::AddNode(founder.clone())).await?;
-        }
+    if group.read(|machine| machine.node(FOUNDER).is_none()) {
+        write(group, MetadataCommand::Found(found)).await?;
+        write(group, MetadataCommand::AddNode(founder)).await?;
     }
     Ok(())
 }
@@ -80,7 +67,7 @@ async fn lead(group: &Group<MetadataState>) -> Result<(), FoundingError> {
 async fn write(
     group: &Group<MetadataState>,
     command: MetadataCommand,
-) -> Result<u64, FoundingError> {
+) -> Result<(), FoundingError> {
     let applied = group.propose(command).await?;
     match applied.outcome {
         MetadataOutcome::Refused(refusal) => Err(FoundingError::Refused(refusal.to_string())),
@@ -90,6 +77,6 @@ async fn write(
         | MetadataOutcome::ShardCreated(_)
         | MetadataOutcome::Intended(_)
         | MetadataOutcome::QueueCreated(_)
-        | MetadataOutcome::QueueSet(_) => Ok(applied.index),
+        | MetadataOutcome::QueueSet(_) => Ok(()),
     }
 }

@@ -60,7 +60,9 @@ impl Config {
             match advertised {
                 Some(advertised) => check_advertised(advertise_key, advertised)?,
                 None if is_any(host) => {
-                    let rule = format!("nobody can dial it: set {advertise_key} to an address that others can");
+                    let rule = format!(
+                        "nobody can dial it: set {advertise_key} to an address that others can"
+                    );
                     return Err(refused(key, address, rule));
                 }
                 None => {}
@@ -73,13 +75,19 @@ impl Config {
         let seeds = &self.cluster.join;
         if seeds.len() > SEEDS {
             let rule = format!("give at most {SEEDS} addresses");
-            return Err(refused("cluster.join", &format!("{} addresses", seeds.len()), rule));
+            return Err(refused(
+                "cluster.join",
+                &format!("{} addresses", seeds.len()),
+                rule,
+            ));
         }
         if self.init && !seeds.is_empty() {
             let rule = "a node either founds a cluster or joins one: leave out --init or the addresses to join";
             return Err(refused("cluster.join", &seeds.join(","), rule));
         }
-        seeds.iter().try_for_each(|seed| check_advertised("cluster.join", seed))
+        seeds
+            .iter()
+            .try_for_each(|seed| check_advertised("cluster.join", seed))
     }
 
     fn check_founding(&self) -> Result<(), InvalidConfig> {
@@ -101,8 +109,18 @@ impl Config {
     fn check_bounds(&self) -> Result<(), InvalidConfig> {
         let (storage, shutdown) = (&self.storage, &self.shutdown);
         within("storage.segment_mib", storage.segment_mib.into(), 4, 1_024)?;
-        within("storage.snapshot_after_entries", storage.snapshot_after_entries, 100, 10_000_000)?;
-        within("storage.log_kept_entries", storage.log_kept_entries, 0, 10_000_000)?;
+        within(
+            "storage.snapshot_after_entries",
+            storage.snapshot_after_entries,
+            100,
+            10_000_000,
+        )?;
+        within(
+            "storage.log_kept_entries",
+            storage.log_kept_entries,
+            0,
+            10_000_000,
+        )?;
         within("shutdown.handover_ms", shutdown.handover_ms, 0, STOPPING_MS)?;
         within("shutdown.drain_ms", shutdown.drain_ms, 0, STOPPING_MS)
     }
@@ -114,10 +132,18 @@ const BEYOND_LOOPBACK: &str = "this version has neither TLS nor tokens, so it li
 /// An address that others dial: any host, but a port of its own.
 fn check_advertised(key: &'static str, address: &str) -> Result<(), InvalidConfig> {
     if is_any(host(key, address)?) {
-        return Err(refused(key, address, "give an address that others can dial"));
+        return Err(refused(
+            key,
+            address,
+            "give an address that others can dial",
+        ));
     }
     match port(address) {
-        Some(0) => Err(refused(key, address, "give the port that others dial, not 0")),
+        Some(0) => Err(refused(
+            key,
+            address,
+            "give the port that others dial, not 0",
+        )),
         Some(_) | None => Ok(()),
     }
 }
@@ -126,7 +152,11 @@ fn check_advertised(key: &'static str, address: &str) -> Result<(), InvalidConfi
 fn host<'a>(key: &'static str, address: &'a str) -> Result<&'a str, InvalidConfig> {
     let host = address.rsplit_once(':').map_or("", |(host, _)| host);
     if host.is_empty() || port(address).is_none() {
-        return Err(refused(key, address, "give host:port, such as 127.0.0.1:7101"));
+        return Err(refused(
+            key,
+            address,
+            "give host:port, such as 127.0.0.1:7101",
+        ));
     }
     Ok(host.trim_start_matches('[').trim_end_matches(']'))
 }
@@ -154,7 +184,11 @@ fn within(key: &'static str, given: u64, least: u64, most: u64) -> Result<(), In
 fn refused(key: &'static str, given: &str, rule: impl Into<String>) -> InvalidConfig {
     InvalidConfig {
         key,
-        given: if given.is_empty() { "empty".to_owned() } else { given.to_owned() },
+        given: if given.is_empty() {
+            "empty".to_owned()
+        } else {
+            given.to_owned()
+        },
         rule: rule.into(),
     }
 }
@@ -177,7 +211,10 @@ mod tests {
     #[test]
     fn listening_beyond_loopback_needs_to_be_called_insecure() {
         let error = refusal(|config| config.listen.client = "10.0.0.1:7101".to_owned());
-        assert!(error.contains("listen.client is 10.0.0.1:7101") && error.contains("--insecure"), "{error}");
+        assert!(
+            error.contains("listen.client is 10.0.0.1:7101") && error.contains("--insecure"),
+            "{error}"
+        );
         let mut config = Config::default();
         config.listen.client = "10.0.0.1:7101".to_owned();
         config.listen.insecure = true;
@@ -211,7 +248,10 @@ mod tests {
     fn malformed_address_is_named_with_the_right_form() {
         for address in ["", "7101", ":7101", "host:", "host:70000"] {
             let error = refusal(|config| config.listen.client = address.to_owned());
-            assert!(error.contains("listen.client") && error.contains("host:port"), "{error}");
+            assert!(
+                error.contains("listen.client") && error.contains("host:port"),
+                "{error}"
+            );
         }
     }
 
@@ -221,7 +261,10 @@ mod tests {
             config.init = true;
             config.cluster.join = vec!["127.0.0.1:7202".to_owned()];
         });
-        assert!(error.contains("either founds a cluster or joins one"), "{error}");
+        assert!(
+            error.contains("either founds a cluster or joins one"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -78,19 +78,45 @@ type Set = fn(&mut Overrides, &str) -> Result<(), WrongText>;
 
 /// Every variable, without the prefix.
 const VARIABLES: [(&str, Set); 13] = [
-    ("INIT", |to, text| text::set(&mut to.init, text::switch(text))),
-    ("REGION", |to, text| text::set(&mut to.region, text::region(text))),
-    ("DATA", |to, text| text::set(&mut to.data, text::word(text).map(PathBuf::from))),
-    ("LISTEN", |to, text| text::set(&mut to.listen, text::word(text))),
-    ("PEER_LISTEN", |to, text| text::set(&mut to.peer_listen, text::word(text))),
-    ("ADVERTISE", |to, text| text::set(&mut to.advertise, text::word(text))),
-    ("PEER_ADVERTISE", |to, text| text::set(&mut to.peer_advertise, text::word(text))),
-    ("JOIN", |to, text| text::set(&mut to.join, Ok(text::list(text)))),
-    ("TIMINGS", |to, text| text::set(&mut to.timings, text::timings(text))),
-    ("REGIONS", |to, text| text::set(&mut to.regions, text::count(text))),
-    ("INSECURE", |to, text| text::set(&mut to.insecure, text::switch(text))),
-    ("LOG_FORMAT", |to, text| text::set(&mut to.log_format, text::log_format(text))),
-    ("LOG_LEVEL", |to, text| text::set(&mut to.log_level, text::word(text))),
+    ("INIT", |to, text| {
+        text::set(&mut to.init, text::switch(text))
+    }),
+    ("REGION", |to, text| {
+        text::set(&mut to.region, text::region(text))
+    }),
+    ("DATA", |to, text| {
+        text::set(&mut to.data, text::word(text).map(PathBuf::from))
+    }),
+    ("LISTEN", |to, text| {
+        text::set(&mut to.listen, text::word(text))
+    }),
+    ("PEER_LISTEN", |to, text| {
+        text::set(&mut to.peer_listen, text::word(text))
+    }),
+    ("ADVERTISE", |to, text| {
+        text::set(&mut to.advertise, text::word(text))
+    }),
+    ("PEER_ADVERTISE", |to, text| {
+        text::set(&mut to.peer_advertise, text::word(text))
+    }),
+    ("JOIN", |to, text| {
+        text::set(&mut to.join, Ok(text::list(text)))
+    }),
+    ("TIMINGS", |to, text| {
+        text::set(&mut to.timings, text::timings(text))
+    }),
+    ("REGIONS", |to, text| {
+        text::set(&mut to.regions, text::count(text))
+    }),
+    ("INSECURE", |to, text| {
+        text::set(&mut to.insecure, text::switch(text))
+    }),
+    ("LOG_FORMAT", |to, text| {
+        text::set(&mut to.log_format, text::log_format(text))
+    }),
+    ("LOG_LEVEL", |to, text| {
+        text::set(&mut to.log_level, text::word(text))
+    }),
 ];
 
 impl Overrides {
@@ -134,8 +160,14 @@ impl Overrides {
         put(&mut config.data, self.data);
         put(&mut config.listen.client, self.listen);
         put(&mut config.listen.peer, self.peer_listen);
-        put(&mut config.listen.advertise_client, self.advertise.map(Some));
-        put(&mut config.listen.advertise_peer, self.peer_advertise.map(Some));
+        put(
+            &mut config.listen.advertise_client,
+            self.advertise.map(Some),
+        );
+        put(
+            &mut config.listen.advertise_peer,
+            self.peer_advertise.map(Some),
+        );
         put(&mut config.cluster.join, self.join);
         put(&mut config.founding.timings, self.timings);
         put(&mut config.founding.regions, self.regions);
@@ -148,7 +180,8 @@ impl Overrides {
 /// Kubernetes tells every container about every service: one that is called `leasehold` or `leasehold-eu` sets
 /// `LEASEHOLD_PORT`, `LEASEHOLD_EU_SERVICE_HOST` and more, and none of them is meant for us.
 fn is_of_a_service(key: &str) -> bool {
-    key.split('_').any(|part| matches!(part, "PORT" | "SERVICE"))
+    key.split('_')
+        .any(|part| matches!(part, "PORT" | "SERVICE"))
 }
 
 fn put<T>(setting: &mut T, given: Option<T>) {
@@ -204,14 +237,22 @@ mod tests {
         pairs.iter().map(owned).collect()
     }
 
-    fn load(file: &str, environment: &[(&str, &str)], flags: Overrides) -> Result<Config, ConfigError> {
+    fn load(
+        file: &str,
+        environment: &[(&str, &str)],
+        flags: Overrides,
+    ) -> Result<Config, ConfigError> {
         Config::load(Some(file), variables(environment), flags)
     }
 
     #[test]
     fn flags_are_over_the_environment_and_that_is_over_the_file() {
         let file = "region = 'file'\ndata = '/file'\n[log]\nlevel = 'debug'";
-        let environment = [("LEASEHOLD_REGION", "variable"), ("LEASEHOLD_DATA", "/variable"), ("HOME", "/")];
+        let environment = [
+            ("LEASEHOLD_REGION", "variable"),
+            ("LEASEHOLD_DATA", "/variable"),
+            ("HOME", "/"),
+        ];
         let flags = Overrides {
             region: Some(RegionName::new("flag").unwrap()),
             ..Overrides::default()
@@ -264,7 +305,10 @@ mod tests {
     fn variable_that_sets_nothing_is_refused_with_those_that_do() {
         let error = load("", &[("LEASEHOLD_REIGON", "eu")], Overrides::default()).unwrap_err();
         let message = error.to_string();
-        assert!(message.contains("LEASEHOLD_REIGON") && message.contains("LEASEHOLD_REGION,"), "{message}");
+        assert!(
+            message.contains("LEASEHOLD_REIGON") && message.contains("LEASEHOLD_REGION,"),
+            "{message}"
+        );
         let error = load("", &[("LEASEHOLD_REGIONS", "many")], Overrides::default()).unwrap_err();
         assert!(error.to_string().contains("\"many\""), "{error}");
     }
@@ -276,14 +320,20 @@ mod tests {
             ("LEASEHOLD_EU_SERVICE_HOST", "10.0.0.1"),
             ("LEASEHOLD_PORT_7101_TCP_ADDR", "10.0.0.1"),
         ];
-        assert_eq!(load("", &environment, Overrides::default()), Ok(Config::default()));
+        assert_eq!(
+            load("", &environment, Overrides::default()),
+            Ok(Config::default())
+        );
     }
 
     #[test]
     fn unknown_key_in_the_file_is_refused_with_its_line() {
         let error = load("[listen]\nclinet = 'x:1'", &[], Overrides::default()).unwrap_err();
         let message = error.to_string();
-        assert!(message.contains("clinet") && message.contains("line 2"), "{message}");
+        assert!(
+            message.contains("clinet") && message.contains("line 2"),
+            "{message}"
+        );
     }
 
     #[test]

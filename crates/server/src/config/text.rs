@@ -14,7 +14,10 @@ fn wrong(rule: impl Into<String>) -> WrongText {
     WrongText(rule.into())
 }
 
-pub(super) fn set<T>(setting: &mut Option<T>, given: Result<T, WrongText>) -> Result<(), WrongText> {
+pub(super) fn set<T>(
+    setting: &mut Option<T>,
+    given: Result<T, WrongText>,
+) -> Result<(), WrongText> {
     *setting = Some(given?);
     Ok(())
 }
@@ -44,7 +47,10 @@ pub(super) fn region(text: &str) -> Result<RegionName, WrongText> {
 
 pub(super) fn list(text: &str) -> Vec<String> {
     let parts = text.split(',').map(str::trim);
-    parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    parts
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 pub(super) fn timings(text: &str) -> Result<Timings, WrongText> {

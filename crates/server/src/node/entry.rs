@@ -38,7 +38,7 @@ pub(super) async fn enter(
         boots: store.folder.boots(),
     };
     match store.folder.identity() {
-        Some(identity) => resume(config, store, newcomer, identity, keepsake),
+        Some(identity) => resume(config, newcomer, identity, keepsake),
         None if config.init => begin(config, seam, store, newcomer, keepsake),
         None if config.cluster.join.is_empty() => Err(StartError::NoCluster),
         None => enlist(config, seam, store, newcomer, keepsake).await,
@@ -48,16 +48,15 @@ pub(super) async fn enter(
 /// The folder says who this is. A founding that was cut short goes on, with `--init` or without.
 fn resume(
     config: &Config,
-    store: &Store,
     newcomer: Newcomer,
     identity: Identity,
     keepsake: Keepsake,
 ) -> Result<Entry, StartError> {
-    let is_founded = identity.node != FOUNDER || store.is_founded();
+    let place = keepsake.place()?;
+    let is_founded = !place.is_founding;
     if config.init && is_founded {
         return Err(StartError::AlreadyMember(identity));
     }
-    let place = keepsake.place()?;
     check_region(identity, place, &newcomer)?;
     let timings = place.timings;
     let membership = membership(&newcomer, identity, timings);
@@ -100,7 +99,11 @@ fn begin(
         cluster: ClusterId::from_random(seam.entropy.next_128()),
         node: FOUNDER,
     };
-    keepsake.settle(&seam.disk, place(&newcomer, timings), Vec::new())?;
+    let place = KnownPlace {
+        is_founding: true,
+        ..place(&newcomer, timings)
+    };
+    keepsake.settle(&seam.disk, place, Vec::new())?;
     store.folder.set_identity(identity)?;
     tracing::info!(cluster = %identity.cluster, "founding a cluster");
     Ok(Entry {
@@ -144,6 +147,7 @@ fn place(newcomer: &Newcomer, timings: Timings) -> KnownPlace {
     KnownPlace {
         timings,
         region: newcomer.region.clone(),
+        is_founding: false,
     }
 }
 

@@ -4,6 +4,7 @@ use leasehold_consensus::{ChangeError, Group};
 use leasehold_core::shard::ShardState;
 use leasehold_types::{GroupId, Incarnation, NodeId, ShardId};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::Tasks;
 use super::store::Opener;
@@ -22,17 +23,25 @@ pub(super) struct Replicas {
 }
 
 impl Replicas {
-    /// Runs for as long as the node does.
-    pub(super) async fn run(self) {
+    /// Runs until it is told to stop.
+    ///
+    /// SUBTLE: never dropped half-way: a replica that was opened and not handed to [`Shards`] would have nobody to
+    /// close it, and would vote on after its node was stopped.
+    pub(super) async fn run(self, stop: CancellationToken) {
         let mut applied = self.cluster.applied();
         loop {
             let index = *applied.borrow_and_update();
             for (shard, initial) in self.wanted() {
+                if stop.is_cancelled() {
+                    return;
+                }
                 self.open(shard, initial).await;
             }
             self.opened.send_replace(index);
-            if applied.changed().await.is_err() {
-                return;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                changed = applied.changed() => if changed.is_err() { return },
             }
         }
     }

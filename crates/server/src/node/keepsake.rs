@@ -41,6 +41,9 @@ pub(super) struct KnownPlace {
     pub(super) timings: Timings,
     /// Where the node joined.
     pub(super) region: RegionName,
+    /// Whether the node is still founding its cluster: a founding that was cut short goes on at the next start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_founding: bool,
 }
 
 /// Another node, as last heard of.
@@ -82,6 +85,14 @@ impl Keepsake {
     ) -> Result<(), StartError> {
         self.place = Some(place);
         self.peers = peers;
+        self.save(disk.as_ref()).map_err(failed)
+    }
+
+    /// Notes, durably, that the cluster is founded.
+    pub(super) fn founded(&mut self, disk: &Arc<dyn Disk>) -> Result<(), StartError> {
+        if let Some(place) = &mut self.place {
+            place.is_founding = false;
+        }
         self.save(disk.as_ref()).map_err(failed)
     }
 
@@ -194,6 +205,7 @@ mod tests {
         let place = KnownPlace {
             timings: Timings::Lan,
             region: "eu".parse().unwrap(),
+            is_founding: false,
         };
         let peer = (NodeId::new(8), BootCount::new(3), "a:1".to_owned());
         again.settle(&disk, place, vec![peer.into()]).unwrap();

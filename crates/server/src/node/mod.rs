@@ -53,6 +53,7 @@ pub struct Node {
     addresses: Addresses,
     store: Store,
     tasks: Tasks,
+    openings: Tasks,
     doors: serve::Doors,
     ended: channel::Receiver<Option<NodeError>>,
     shutdown: ShutdownConfig,
@@ -82,6 +83,11 @@ impl Tasks {
                 () = task => {}
             }
         });
+    }
+
+    /// For a task that looks after its own end, since it must not be dropped half-way.
+    fn spawn_whole(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(task);
     }
 
     async fn end(&self) {

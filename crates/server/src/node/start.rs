@@ -35,12 +35,12 @@ pub(super) async fn start(config: Config, seam: Seam) -> Result<Node, StartError
     let client_door = listen(&seam, "clients", "listen.client", &listen_at.client).await?;
     let store = Store::open(&config.storage, &seam)?;
     let addresses = addresses(listen_at, &client_door, &peer_door);
-    let entry = entry::enter(&config, &seam, &store, addresses).await?;
+    let mut entry = entry::enter(&config, &seam, &store, addresses).await?;
     let seam = store.lend(&seam);
     let peers = peers(&entry, &seam);
     let timings = raft_timings(entry.membership.timings);
     let opener = store.opener(entry.membership.node, timings, &peers, &seam);
-    let cluster = open_cluster(&entry, &opener, peers, &seam).await?;
+    let cluster = open_cluster(&mut entry, &opener, peers, &seam).await?;
     let works = Works::new(config, seam, cluster, store);
     works.run(entry, opener);
     Ok(works.open_doors(client_door, peer_door))
@@ -76,7 +76,7 @@ fn peers(entry: &Entry, seam: &Seam) -> Peers {
 
 /// Opens the metadata group, and founds the cluster where that is still to be done: before any door is open.
 async fn open_cluster(
-    entry: &Entry,
+    entry: &mut Entry,
     opener: &Opener,
     peers: Peers,
     seam: &Seam,
@@ -85,6 +85,7 @@ async fn open_cluster(
     let group = opener.open(GroupId::METADATA, machine).await?;
     if let Some((found, founder)) = &entry.founding {
         cluster::found(&group, found.clone(), founder.add_node()).await?;
+        entry.keepsake.founded(&seam.disk)?;
     }
     Ok(Cluster::new(entry.membership.clone(), group, peers, seam))
 }
@@ -101,6 +102,7 @@ struct Works {
     metrics: Metrics,
     readiness: Readiness,
     tasks: Tasks,
+    openings: Tasks,
     disk: watch::Sender<DiskHealth>,
     ended: watch::Sender<Option<NodeError>>,
 }
@@ -126,6 +128,7 @@ impl Works {
         Self {
             readiness: Readiness::new("starting", metrics.clone()),
             tasks: Tasks::new(),
+            openings: Tasks::new(),
             ended: watch::channel(None).0,
             config,
             seam,
@@ -192,7 +195,8 @@ impl Works {
             tasks: self.tasks.clone(),
             opened,
         };
-        self.tasks.spawn(replicas.run());
+        let stop = self.openings.stop.clone();
+        self.openings.spawn_whole(replicas.run(stop));
         watched
     }
 
@@ -225,6 +229,7 @@ impl Works {
             metrics: self.metrics,
             store: self.store,
             tasks: self.tasks,
+            openings: self.openings,
         }
     }
 

@@ -1,22 +1,26 @@
 //! Stopping in good order.
 
-use futures_util::future::{join, join3};
-use leasehold_consensus::{Group, Machine};
-use leasehold_types::NodeId;
 use std::time::Duration;
+
+use futures_util::future::{join, join_all, join3};
+use leasehold_consensus::{Group, Machine};
+use tokio::time::timeout;
 
 use super::Node;
 use crate::http::Ready;
+use crate::shards::{Handover, hand_over};
 
 /// See [`Node::stop`].
 pub(super) async fn stop(mut node: Node) {
     tracing::info!("stopping");
     node.readiness.set(Ready::No("stopping".into()));
     let (handover, drain) = (node.shutdown.handover(), node.shutdown.drain());
+    node.openings.end().await;
+    settle_all(&node, handover).await;
     join3(
         node.sessions.leave(drain),
         node.shards.stop(handover),
-        hand_over(node.cluster.group(), handover),
+        hand_over_metadata(&node, handover),
     )
     .await;
     node.doors.close(drain).await;
@@ -30,6 +34,7 @@ pub(super) async fn halt(mut node: Node) {
     node.cluster.peers().stop().await;
     node.doors.slam();
     node.doors.close(Duration::ZERO).await;
+    node.openings.end().await;
     join(
         node.sessions.leave(Duration::ZERO),
         node.shards.stop(Duration::ZERO),
@@ -45,29 +50,37 @@ async fn close(node: &Node) {
     node.store.close();
 }
 
-/// Gives the metadata's leadership to the voter that is furthest, if this node has it.
-async fn hand_over<M: Machine>(group: &Group<M>, within: Duration) {
-    let status = group.status();
-    let Some(to) = successor(&status) else {
-        return;
-    };
-    match group.transfer_leader(to, within).await {
-        Ok(()) => tracing::info!(group = %group.id(), %to, "leadership handed over"),
-        Err(error) => {
-            tracing::warn!(group = %group.id(), %to, %error, "leadership not handed over")
-        }
+/// Waits until no group led here is between two sets of voters.
+///
+/// SUBTLE: half way, a majority of the voters from before is still needed, and when that was this node alone, the
+/// others can decide nothing until it is back.
+async fn settle_all(node: &Node, within: Duration) {
+    let shards = node.shards.ids().into_iter();
+    let shards = shards.filter_map(|shard| node.shards.group(shard));
+    let settling = join_all(shards.map(|group| async move { settle(&group).await }));
+    let both = join(settling, settle(node.cluster.group()));
+    if timeout(within, both).await.is_err() {
+        tracing::warn!(?within, "stopping in the middle of a change of members");
     }
 }
 
-fn successor(status: &leasehold_consensus::GroupStatus) -> Option<NodeId> {
-    if !status.is_leader() {
-        return None;
+async fn settle<M: Machine>(group: &Group<M>) {
+    let mut status = group.watch();
+    // The sender is gone when the group stopped by itself: then there is nothing to wait for.
+    let _ = status
+        .wait_for(|status| !status.is_leader() || !status.changing)
+        .await;
+}
+
+/// Gives the metadata's leadership away, if this node has it.
+async fn hand_over_metadata(node: &Node, within: Duration) {
+    let peers = node.cluster.peers();
+    match hand_over(node.cluster.group(), peers, within).await {
+        Ok(Handover::Needless) => {}
+        Ok(Handover::Passed(to)) => tracing::info!(%to, "leadership of the metadata handed over"),
+        Ok(Handover::SuccessorLost(to)) => {
+            tracing::info!(%to, "the metadata's next leader stopped too: an election settles it");
+        }
+        Err(error) => tracing::warn!(%error, "leadership of the metadata not handed over"),
     }
-    let voters = status
-        .followers
-        .iter()
-        .filter(|(node, _)| status.voters.contains(node));
-    voters
-        .max_by_key(|(_, follower)| follower.matched)
-        .map(|(node, _)| *node)
 }

@@ -10,7 +10,6 @@ use leasehold_storage::{
 use leasehold_types::{GroupId, NodeId};
 
 use super::error::StartError;
-use crate::cluster::FOUNDER;
 use crate::config::StorageConfig;
 use crate::peers::Peers;
 use crate::seam::Seam;
@@ -64,11 +63,6 @@ impl Store {
     /// Takes no more writes; those under way are still synced.
     pub(super) fn close(&self) {
         self.log.close();
-    }
-
-    /// Whether the entry that adds the founder was written: everything before it belongs to the founding.
-    pub(super) fn is_founded(&self) -> bool {
-        self.log.bounds(GroupId::METADATA).next > FOUNDER.get()
     }
 
     /// What opens groups over this store.
