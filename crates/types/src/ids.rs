@@ -72,7 +72,7 @@ macro_rules! number_id {
 }
 
 number_id!(
-    /// A node: the index of the metadata log entry that added it. Never reused.
+    /// A node: 1 for the founder, else the index of the metadata log entry that added it. Never reused.
     NodeId(u64), "n", "node id", "n and a number, such as n3"
 );
 number_id!(

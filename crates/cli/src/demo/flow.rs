@@ -186,41 +186,44 @@ impl Demo {
         early: usize,
     ) -> anyhow::Result<Vec<Taken>> {
         let rest = Cluster::through(&self.endpoints_but(victim))?;
-        let trickle = tokio::spawn(trickle(
-            rest.clone(),
-            self.documents[early..].to_vec(),
-            early,
-            killed.at,
-        ));
-        let mut dead = Some(self.regions[victim].name);
-        let deadline = now() + PATIENCE;
-        loop {
-            if now() > deadline {
+        let late = self.documents[early..].to_vec();
+        let trickle = tokio::spawn(trickle(rest.clone(), late, early, killed.at));
+        let mut is_back = false;
+        while !(self.look(&rest, victim, &mut killed, is_back).await? && is_back) {
+            if killed.at.elapsed() > PATIENCE {
                 bail!("not every job had its result {PATIENCE:?} after the kill");
             }
-            self.check_processes(dead.map(|_| victim))?;
-            if dead.is_some() && killed.at.elapsed() > DOWN_FOR {
+            if !is_back && killed.at.elapsed() > DOWN_FOR {
                 self.bring_back(victim)?;
-                dead = None;
-            }
-            self.look_for_redispatch(&rest, &mut killed).await;
-            let snapshot = rest.snapshot().await.unwrap_or_default();
-            self.view.show(self.started.elapsed(), &snapshot, dead);
-            if snapshot.done >= self.documents.len() as u64
-                && dead.is_none()
-                && killed.late.is_done()
-            {
-                break;
+                is_back = true;
             }
             sleep(LOOK_EVERY).await;
         }
         self.await_back(victim, killed.at).await?;
-        let late = &killed.late;
-        (
-            self.report.late_writes_sent,
-            self.report.late_writes_refused,
-        ) = (late.sent, late.refused);
+        self.report.late_writes_sent = killed.late.sent;
+        self.report.late_writes_refused = killed.late.refused;
         self.note_accepted(trickle.await??, &killed)
+    }
+
+    /// One look at everything. Whether all jobs have their results and every late write was answered.
+    async fn look(
+        &mut self,
+        rest: &Cluster,
+        victim: usize,
+        killed: &mut Killed,
+        is_back: bool,
+    ) -> anyhow::Result<bool> {
+        let dead = (!is_back).then_some(victim);
+        self.check_processes(dead)?;
+        self.look_for_redispatch(rest, killed).await;
+        let snapshot = rest.snapshot().await.unwrap_or_default();
+        let dead = dead.map(|at| self.regions[at].name);
+        self.view.show(self.started.elapsed(), &snapshot, dead);
+        let is_done = snapshot.done >= self.documents.len() as u64;
+        if is_done && self.report.kill_to_last_result_ms.is_none() {
+            self.report.kill_to_last_result_ms = Some(millis(killed.at.elapsed()));
+        }
+        Ok(is_done && killed.late.is_done())
     }
 
     fn bring_back(&mut self, victim: usize) -> anyhow::Result<()> {

@@ -75,10 +75,7 @@ impl Report {
             ),
             ("jobs lost", self.lost.to_string()),
             ("results accepted twice", self.accepted_twice.to_string()),
-            (
-                "jobs run twice (their first worker was killed)",
-                self.run_twice.to_string(),
-            ),
+            ("jobs started more than once", self.run_twice.to_string()),
             (
                 "region killed, with leases",
                 format!("{}, {}", self.killed_region, self.leases_at_kill),

@@ -11,7 +11,8 @@ use crate::policy::{QueuePolicy, Timings};
 pub enum MetadataCommand {
     /// First entry of every cluster; refused when one was founded already.
     Found(Found),
-    /// Adds a node; its id is the index of this entry. The same nonce finds the node added before.
+    /// Adds a node: the first one is node 1, every other has the index of its entry as its id. The same nonce finds
+    /// the node added before.
     AddNode(AddNode),
     /// A node started again, perhaps at new addresses.
     NodeStarted(NodeStarted),

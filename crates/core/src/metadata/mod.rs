@@ -24,6 +24,9 @@ pub use parts::{MetadataParts, PartsError};
 pub use reconcile::MembershipStep;
 pub use state::MetadataState;
 
+/// The node that founds a cluster. No entry that adds a node can have this index.
+pub const FIRST_NODE: leasehold_types::NodeId = leasehold_types::NodeId::new(1);
+
 /// Slices of the job id space in a cluster whose founder names no other number.
 pub const VIRTUAL_SHARDS_DEFAULT: u16 = 256;
 /// Slices that every new shard gets: room to move parts of it elsewhere one day.

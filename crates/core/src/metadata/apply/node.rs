@@ -3,6 +3,7 @@
 use leasehold_types::{BootCount, NodeId, limits};
 
 use super::{Applied, full};
+use crate::metadata::FIRST_NODE;
 use crate::metadata::command::{AddNode, Addresses, NodeStarted};
 use crate::metadata::outcome::{MetadataOutcome, MetadataRefusal};
 use crate::metadata::records::NodeRecord;
@@ -22,7 +23,7 @@ impl MetadataState {
             return self.rejoin(id, join);
         }
         self.check_room(join)?;
-        let id = NodeId::new(index);
+        let id = self.id_at(index);
         self.insert_node(NodeRecord {
             id,
             region: join.region.clone(),
@@ -32,6 +33,14 @@ impl MetadataState {
             nonce: join.nonce,
         });
         Ok(MetadataOutcome::NodeAdded(id))
+    }
+
+    /// The founder has to know its id before there is a log; everybody else's is the index of its entry.
+    fn id_at(&self, index: u64) -> NodeId {
+        match self.nodes.is_empty() {
+            true => FIRST_NODE,
+            false => NodeId::new(index),
+        }
     }
 
     pub(super) fn node_started(&mut self, start: &NodeStarted) -> Applied {

@@ -5,12 +5,14 @@ use leasehold_types::limits;
 use super::*;
 
 #[test]
-fn node_id_is_the_index_of_its_entry() {
+fn founder_is_node_one_and_every_other_id_is_the_index_of_its_entry() {
     let mut cluster = Cluster::founded(1);
-    let outcome = cluster
-        .state
-        .apply(41, &MetadataCommand::AddNode(join(1, "eu", 1)));
-    assert_eq!(outcome, MetadataOutcome::NodeAdded(NodeId::new(41)));
+    let mut add = |index, nonce| {
+        let join = MetadataCommand::AddNode(join(nonce, "eu", 1));
+        cluster.state.apply(index, &join)
+    };
+    assert_eq!(add(17, 1), MetadataOutcome::NodeAdded(NodeId::new(1)));
+    assert_eq!(add(41, 2), MetadataOutcome::NodeAdded(NodeId::new(41)));
 }
 
 #[test]

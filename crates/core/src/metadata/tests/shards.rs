@@ -94,7 +94,7 @@ fn intent_takes_one_three_or_five_voters_and_nothing_between() {
 fn two_voters_in_one_region_are_refused() {
     let mut cluster = Cluster::settled(&["a", "b", "c"]);
     let twin = cluster.add_node("b").get();
-    let [a, b] = [2, 3];
+    let [a, b] = [1, 3];
     let refusal = cluster.refuse(cluster.clone().intend(1, &[a, b, twin]));
     assert!(
         refusal.to_string().contains("a region of its own"),
@@ -107,14 +107,14 @@ fn voter_or_shard_that_is_not_known_is_refused() {
     let mut cluster = Cluster::settled(&["a", "b", "c"]);
     let refusal = cluster.refuse(cluster.clone().intend(1, &[99]));
     assert_eq!(refusal, MetadataRefusal::UnknownNode(NodeId::new(99)));
-    let refusal = cluster.refuse(cluster.clone().intend(9, &[2]));
+    let refusal = cluster.refuse(cluster.clone().intend(9, &[1]));
     assert_eq!(refusal, MetadataRefusal::UnknownShard(ShardId::new(9)));
 }
 
 #[test]
 fn intent_made_for_an_older_one_is_refused_and_its_own_repeat_is_not() {
     let mut cluster = Cluster::settled(&["a", "b", "c"]);
-    let (narrow, other) = (cluster.intend(1, &[2]), cluster.intend(1, &[3]));
+    let (narrow, other) = (cluster.intend(1, &[1]), cluster.intend(1, &[3]));
     let first = cluster.apply(narrow.clone());
     assert_eq!(cluster.apply(narrow), first);
     let refusal = cluster.refuse(other);
@@ -133,7 +133,7 @@ fn regional_shard_takes_only_voters_of_its_home() {
     cluster.state = MetadataState::from_parts(parts).unwrap();
     let abroad = cluster.refuse(cluster.clone().intend(1, &[3]));
     assert!(abroad.to_string().contains("lives in a alone"), "{abroad}");
-    let intend = cluster.intend(1, &[2, second, third]);
+    let intend = cluster.intend(1, &[1, second, third]);
     assert!(matches!(
         cluster.apply(intend),
         MetadataOutcome::Intended(_)

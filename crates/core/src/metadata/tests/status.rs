@@ -15,7 +15,7 @@ fn said(cluster: &Cluster, voters: &[u64], alive: &BTreeSet<NodeId>) -> Vec<Stri
 fn cluster_of_three_settled_regions_has_nothing_pending() {
     let cluster = Cluster::settled(&["a", "b", "c"]);
     assert_eq!(
-        said(&cluster, &[2, 3, 4], &cluster.all()),
+        said(&cluster, &[1, 3, 4], &cluster.all()),
         Vec::<String>::new()
     );
 }
@@ -25,7 +25,7 @@ fn global_shard_on_two_regions_waits_for_one_more() {
     let cluster = Cluster::settled(&["a", "b"]);
     let waits = "one voter on fewer than 3 regions: waits for 1 more region";
     assert_eq!(
-        said(&cluster, &[2], &cluster.all()),
+        said(&cluster, &[1], &cluster.all()),
         ["metadata", "shard s1", "shard s2"].map(|what| format!("{what}: {waits}"))
     );
 }
@@ -37,7 +37,7 @@ fn region_that_is_not_heard_is_named() {
     cluster.add_node("c");
     let waits = "waits to hear a node of c";
     assert_eq!(
-        said(&cluster, &[2], &heard),
+        said(&cluster, &[1], &heard),
         ["metadata", "region c", "shard s1", "shard s2"].map(|what| format!("{what}: {waits}"))
     );
 }
@@ -48,10 +48,10 @@ fn silent_voter_that_holds_a_group_back_is_named() {
     cluster.add_node("b");
     cluster.add_node("c");
     let mut alive = cluster.all();
-    alive.remove(&NodeId::new(2));
+    alive.remove(&NodeId::new(1));
     assert!(
-        said(&cluster, &[2], &alive)
-            .contains(&"shard s1: waits to hear node n2, which votes in it".into())
+        said(&cluster, &[1], &alive)
+            .contains(&"shard s1: waits to hear node n1, which votes in it".into())
     );
 }
 
@@ -59,7 +59,7 @@ fn silent_voter_that_holds_a_group_back_is_named() {
 fn what_the_controller_does_next_is_underway() {
     let mut cluster = Cluster::founded(1);
     cluster.add_node("a");
-    assert!(said(&cluster, &[2], &cluster.all()).contains(&"region a: is being done now".into()));
+    assert!(said(&cluster, &[1], &cluster.all()).contains(&"region a: is being done now".into()));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn queue_that_asks_for_regional_placement_is_told_what_it_has() {
             ..QueuePolicy::default()
         },
     ));
-    let said = said(&cluster, &[2, 3, 4], &cluster.all());
+    let said = said(&cluster, &[1, 3, 4], &cluster.all());
     assert!(
         said[0].starts_with("queue here: asks for regional placement"),
         "{said:?}"
@@ -83,10 +83,10 @@ fn queue_that_asks_for_regional_placement_is_told_what_it_has() {
 #[test]
 fn metadata_on_one_voter_says_what_its_loss_means() {
     let cluster = Cluster::settled(&["a", "b"]);
-    let risk = metadata_risk(&cluster.state, &nodes(&[2])).unwrap();
+    let risk = metadata_risk(&cluster.state, &nodes(&[1])).unwrap();
     assert!(
-        risk.contains("n2 in a") && risk.contains("operator decides"),
+        risk.contains("n1 in a") && risk.contains("operator decides"),
         "{risk}"
     );
-    assert_eq!(metadata_risk(&cluster.state, &nodes(&[2, 3, 4])), None);
+    assert_eq!(metadata_risk(&cluster.state, &nodes(&[1, 3, 4])), None);
 }
