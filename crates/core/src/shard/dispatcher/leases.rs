@@ -16,6 +16,9 @@ use crate::shard::job::Lease;
 
 /// Signs of life are gathered for so long before they are written down together.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
+/// The first after a takeover: a leader that falls before it is written has heard the worker for nothing. Long enough
+/// for those that arrive together to go together.
+const NOTE_FIRST: Duration = Duration::from_millis(20);
 
 /// All leases of a shard.
 #[derive(Debug, Default)]
@@ -151,8 +154,8 @@ impl Leases {
         let timer = watch.timer;
         if watch.noting == Noting::Nothing && watch.wants_noting(was_heard, is_inherited, now) {
             watch.noting = Noting::Wanted;
-            self.notes.insert(job);
-            self.notes_due.get_or_insert(now + NOTE_EVERY);
+            let is_first = is_inherited && !was_heard;
+            self.want_note(job, if is_first { NOTE_FIRST } else { NOTE_EVERY }, now);
         }
         if end < timer {
             self.set_timer(job, end);
@@ -322,11 +325,16 @@ impl Leases {
             }
             None if watch.ending.is_none() => {
                 watch.noting = Noting::Wanted;
-                self.notes.insert(job);
-                self.notes_due.get_or_insert(now + NOTE_EVERY);
+                self.want_note(job, NOTE_EVERY, now);
             }
             None => {}
         }
+    }
+
+    fn want_note(&mut self, job: JobId, within: Duration, now: Timestamp) {
+        self.notes.insert(job);
+        let due = now + within;
+        self.notes_due = Some(self.notes_due.map_or(due, |earlier| earlier.min(due)));
     }
 
     /// When something here is to be looked at next.

@@ -15,6 +15,7 @@ use crate::shard::dispatcher::RenewalAnswer;
 use crate::shard::job::AttemptEnd;
 use crate::shard::outcome::Stale;
 
+const MILLISECOND: Duration = Duration::from_millis(1);
 const LEASE: Duration = Duration::from_secs(30);
 const RENEWAL: Duration = Duration::from_secs(5);
 const STALL_LIMIT: Duration = Duration::from_secs(90);
@@ -184,6 +185,18 @@ fn stalled_worker_loses_its_lease_a_stall_limit_after_the_first_takeover_at_the_
 fn three_leaders_that_hear_nobody_do_not_end_a_live_worker_s_lease() {
     let quick = vec![SECOND; 3];
     let watch = served(Temper::Live, &quick, 200 * SECOND);
+    assert_eq!(watch.end(), None);
+}
+
+#[test]
+fn live_worker_keeps_its_lease_though_each_leader_falls_soon_after_it_heard_it() {
+    let mut watch = Watch::new(Temper::Live);
+    for _ in 0..12 {
+        watch.pass(4_900 * MILLISECOND);
+        watch.renew();
+        watch.pass(99 * MILLISECOND);
+        watch.desk.take_over();
+    }
     assert_eq!(watch.end(), None);
 }
 
