@@ -113,6 +113,7 @@ pub fn offer(wire: v1::WorkerOffer) -> Result<(Offer, ShardEpoch), ConvertError>
         supply: labels::supply(wire.supply)?,
         free: free_slots("free", wire.free)?,
         message: wire.message,
+        number: wire.number,
         granted_seen: wire.granted_seen,
     };
     Ok((offer, ShardEpoch::new(wire.epoch)))
@@ -132,6 +133,7 @@ pub fn worker_offer(offer: &Offer, epoch: ShardEpoch) -> v1::WorkerOffer {
         message: offer.message,
         granted_seen: offer.granted_seen,
         epoch: epoch.get(),
+        number: offer.number,
     }
 }
 

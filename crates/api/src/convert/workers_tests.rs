@@ -47,6 +47,7 @@ proptest! {
             supply: hello().supply,
             free,
             message,
+            number: message ^ 1,
             granted_seen,
         };
         let epoch = ShardEpoch::new(epoch);

@@ -61,6 +61,7 @@ async fn make(inner: Arc<Inner>, session: Arc<Session>, offer: SlotOffer) -> Off
         message: offer.message,
         granted_seen: offer.granted_seen,
         epoch: offer.epoch.get(),
+        number: offer.call,
         ..session.offer()
     };
     let call = v1::ShardCall {

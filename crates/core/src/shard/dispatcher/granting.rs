@@ -55,14 +55,13 @@ impl Dispatcher {
             !is_proposed && header.is_some_and(|header| header.expires_at > now)
         };
         let Some(job) = matching.pick(state, class, cursors, &is_free) else {
-            matching.put_back(class, session);
+            self.put_back(class, session);
             return None;
         };
         let session = self.prefer_another(state, class, session, job, now);
         let pending = PendingGrant {
             session,
             lane: state.lane_of(job)?,
-            before: state.header(job)?.last_fence,
         };
         self.grant(job, pending)
     }
@@ -80,14 +79,11 @@ impl Dispatcher {
             let Some(session) = self.sessions.get_mut(id) else {
                 continue;
             };
-            if session.class != class {
-                continue;
-            }
             let is_heard = now.since(session.heard_at) < lease;
             if is_heard && session.credit() > 0 {
                 return Some(id);
             }
-            session.is_queued = false;
+            session.place = None;
         }
         None
     }
@@ -111,14 +107,21 @@ impl Dispatcher {
         }
         match self.next_session(state, class, now) {
             Some(other) if worker(self, other).as_ref() != last => {
-                self.matching.put_back(class, session);
+                self.put_back(class, session);
                 other
             }
             Some(other) => {
-                self.matching.put_back(class, other);
+                self.put_back(class, other);
                 session
             }
             None => session,
+        }
+    }
+
+    /// A session that was next and is not served keeps its place.
+    fn put_back(&mut self, class: ClassId, id: SessionId) {
+        if let Some(place) = self.sessions.get(id).and_then(|session| session.place) {
+            self.matching.put_back(class, place, id);
         }
     }
 
@@ -126,7 +129,7 @@ impl Dispatcher {
         let id = pending.session;
         let session = self.sessions.get_mut(id)?;
         session.reserve();
-        session.is_queued = false;
+        session.place = None;
         let (worker, region) = (session.worker.clone(), session.region.clone());
         self.enqueue(id);
         self.in_flight.add_grant(job, pending);

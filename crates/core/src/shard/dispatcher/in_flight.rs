@@ -16,8 +16,6 @@ use crate::shard::state::Lane;
 pub(super) struct PendingGrant {
     pub(super) session: SessionId,
     pub(super) lane: Lane,
-    /// The job's newest fence before the grant: a newer one proves that it was applied.
-    pub(super) before: Option<FenceToken>,
 }
 
 /// A proposal whose outcome is not known.
@@ -69,6 +67,8 @@ pub(super) struct InFlight {
     grants: BTreeMap<JobId, PendingGrant>,
     /// How many of the grants are from each lane.
     by_lane: BTreeMap<Lane, u64>,
+    /// How many of the grants are to each session.
+    by_session: BTreeMap<SessionId, u32>,
     /// Jobs without a lease whose deadline passed.
     pub(super) closing: BTreeSet<JobId>,
     pub(super) purge: Chore,
@@ -80,6 +80,7 @@ impl InFlight {
     /// A grant is proposed.
     pub(super) fn add_grant(&mut self, job: JobId, grant: PendingGrant) {
         *self.by_lane.entry(grant.lane.clone()).or_default() += 1;
+        *self.by_session.entry(grant.session).or_default() += 1;
         self.grants.insert(job, grant);
     }
 
@@ -92,7 +93,18 @@ impl InFlight {
                 self.by_lane.remove(&grant.lane);
             }
         }
+        if let Some(count) = self.by_session.get_mut(&grant.session) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_session.remove(&grant.session);
+            }
+        }
         Some(grant)
+    }
+
+    /// How many grants to a session are proposed.
+    pub(super) fn grants_to(&self, session: SessionId) -> u32 {
+        self.by_session.get(&session).copied().unwrap_or_default()
     }
 
     /// Whether a grant of the job is proposed.
@@ -124,6 +136,7 @@ impl InFlight {
     pub(super) fn is_clear(&self) -> bool {
         self.grants.is_empty()
             && self.by_lane.is_empty()
+            && self.by_session.is_empty()
             && self.closing.is_empty()
             && self.doubts.is_empty()
     }

@@ -32,9 +32,13 @@ struct Class {
     members: usize,
     /// The lanes that its workers may take jobs from.
     lanes: BTreeSet<Lane>,
-    /// Sessions that may have credit, the next to be served first.
-    queue: VecDeque<SessionId>,
+    /// Sessions that may have credit, the next to be served first. Each stands here once at most.
+    queue: BTreeMap<Ticket, SessionId>,
 }
+
+/// A place in the queue of a class: the lowest is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket(u64);
 
 #[derive(Debug)]
 struct LaneTurns {
@@ -55,6 +59,7 @@ pub(super) struct Matching {
     ids: BTreeMap<Arc<Kind>, ClassId>,
     classes: BTreeMap<ClassId, Class>,
     next_class: u64,
+    next_ticket: u64,
     lanes: BTreeMap<Lane, LaneTurns>,
     /// Lanes with ready jobs.
     active: BTreeSet<Lane>,
@@ -100,7 +105,7 @@ impl Matching {
             kind,
             members: 0,
             lanes,
-            queue: VecDeque::new(),
+            queue: BTreeMap::new(),
         };
         self.classes.insert(id, class);
         id
@@ -129,18 +134,18 @@ impl Matching {
         self.classes.get(&id).map(|class| class.kind.as_ref())
     }
 
-    /// Puts a session at the end of its class's queue.
-    pub(super) fn enqueue(&mut self, id: ClassId, session: SessionId) {
-        if let Some(class) = self.classes.get_mut(&id) {
-            class.queue.push_back(session);
-            self.hungry.insert(id);
-        }
+    /// Puts a session at the end of its class's queue, and gives its place.
+    pub(super) fn enqueue(&mut self, id: ClassId, session: SessionId) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.put_back(id, ticket, session);
+        ticket
     }
 
-    /// Puts a session back to the front of its class's queue: it was not served.
-    pub(super) fn put_back(&mut self, id: ClassId, session: SessionId) {
+    /// Puts a session back to its place in its class's queue: it was not served.
+    pub(super) fn put_back(&mut self, id: ClassId, ticket: Ticket, session: SessionId) {
         if let Some(class) = self.classes.get_mut(&id) {
-            class.queue.push_front(session);
+            class.queue.insert(ticket, session);
             self.hungry.insert(id);
         }
     }
@@ -148,11 +153,28 @@ impl Matching {
     /// Takes the next session out of a class's queue.
     pub(super) fn dequeue(&mut self, id: ClassId) -> Option<SessionId> {
         let class = self.classes.get_mut(&id)?;
-        let session = class.queue.pop_front();
+        let next = class.queue.pop_first();
         if class.queue.is_empty() {
             self.hungry.remove(&id);
         }
-        session
+        next.map(|(_, session)| session)
+    }
+
+    /// Takes a session out of its class's queue, wherever it stands.
+    pub(super) fn withdraw(&mut self, id: ClassId, ticket: Ticket) {
+        let Some(class) = self.classes.get_mut(&id) else {
+            return;
+        };
+        class.queue.remove(&ticket);
+        if class.queue.is_empty() {
+            self.hungry.remove(&id);
+        }
+    }
+
+    /// How many sessions stand in queues.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.classes.values().map(|class| class.queue.len()).sum()
     }
 
     /// The classes that have both sessions in their queue and lanes with ready jobs.

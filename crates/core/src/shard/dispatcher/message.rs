@@ -26,8 +26,11 @@ pub struct Offer {
     pub supply: Supply,
     /// Slots free for grants that the worker has not seen yet.
     pub free: u32,
-    /// Number of the worker's message that this comes from; an older one than seen changes nothing.
+    /// Number of the worker's message that this comes from. An offer from an older one than the newest offer changes
+    /// nothing; renewals do not count here, since they may overtake an offer.
     pub message: u64,
+    /// Rises with every offer of the session through one gateway: of two from the same message it says which is newer.
+    pub number: u64,
     /// Grants of this leadership that the worker had received when it counted its free slots. Grants made since
     /// are subtracted, so that credit is never spent twice.
     pub granted_seen: u64,

@@ -56,6 +56,8 @@ pub struct Dispatcher {
     has_more: bool,
     /// When to compare the leases watched with those in the state.
     reconcile_at: Timestamp,
+    /// Until when to compare them even if there are as many as there should be.
+    distrust_until: Timestamp,
 }
 
 /// What the leader knows of a lease beyond the log.
@@ -85,6 +87,7 @@ impl Dispatcher {
             gateways: Gateways::default(),
             has_more: false,
             reconcile_at: now + RECONCILE_EVERY,
+            distrust_until: Timestamp::ZERO,
         };
         for job in state.index.leased() {
             if let Some(lease) = state.lease(*job) {
@@ -104,14 +107,13 @@ impl Dispatcher {
         let id = offer.session;
         let before = self.sessions.get(id).map(|session| session.class);
         let class = self.matching.join(&offer);
-        self.sessions.put(offer, class, now);
+        if before.is_some_and(|before| before != class) {
+            self.dequeue(id);
+        }
+        let pending = self.in_flight.grants_to(id);
+        self.sessions.put(offer, class, pending, now);
         if let Some(before) = before {
             self.matching.leave(before);
-        }
-        if before.is_some_and(|before| before != class)
-            && let Some(session) = self.sessions.get_mut(id)
-        {
-            session.is_queued = false;
         }
         self.enqueue(id);
         true
@@ -119,6 +121,7 @@ impl Dispatcher {
 
     /// Drops a worker that is gone: it is granted nothing more. Its leases run out by themselves.
     pub fn forget(&mut self, session: SessionId) {
+        self.dequeue(session);
         if let Some(session) = self.sessions.remove(session) {
             self.matching.leave(session.class);
         }
@@ -258,6 +261,12 @@ impl Dispatcher {
         .min()
     }
 
+    /// Sessions that stand in queues for jobs.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.matching.queued()
+    }
+
     /// Whether nothing is left of leases that have ended and of proposals whose outcome is known.
     #[cfg(test)]
     pub(super) fn is_clear(&self) -> bool {
@@ -266,11 +275,18 @@ impl Dispatcher {
 
     fn enqueue(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.get_mut(id)
-            && !session.is_queued
+            && session.place.is_none()
             && session.credit() > 0
         {
-            session.is_queued = true;
-            self.matching.enqueue(session.class, id);
+            session.place = Some(self.matching.enqueue(session.class, id));
+        }
+    }
+
+    fn dequeue(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(id)
+            && let Some(place) = session.place.take()
+        {
+            self.matching.withdraw(session.class, place);
         }
     }
 }

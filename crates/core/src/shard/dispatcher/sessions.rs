@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use leasehold_types::{NodeId, RegionName, SessionId, Timestamp, WorkerName, limits};
 
-use super::matching::ClassId;
+use super::matching::{ClassId, Ticket};
 use super::message::Offer;
 
 /// One worker's session, as its newest message describes it.
@@ -25,11 +25,15 @@ pub(super) struct Session {
     made: u64,
     /// Grants that are proposed.
     pending: u32,
-    /// Number of the newest message seen.
+    /// Number of the newest message seen, whatever it was.
     pub(super) message: u64,
+    /// Message and number of the newest offer.
+    offered: (u64, u64),
     pub(super) heard_at: Timestamp,
-    /// Whether it stands in its class's queue for jobs.
-    pub(super) is_queued: bool,
+    /// Its place in its class's queue for jobs, if it stands there.
+    pub(super) place: Option<Ticket>,
+    /// When it is looked at whether it fell silent.
+    check_at: Timestamp,
 }
 
 impl Session {
@@ -58,6 +62,17 @@ impl Session {
         self.made
     }
 
+    /// SUBTLE: a worker's messages are numbered over all its gateways, from 1; its offers by each gateway alone. Calls
+    /// without a stream have no numbers, and their sessions may begin anew: there the last one counts.
+    fn is_news(&self, offer: &Offer) -> bool {
+        let (message, number) = self.offered;
+        let is_same = offer.message == message && offer.gateway == self.gateway;
+        if is_same && message > 0 {
+            return offer.number >= number;
+        }
+        offer.message >= message
+    }
+
     fn renew(&mut self, offer: Offer, class: ClassId, now: Timestamp) {
         self.worker = offer.worker;
         self.region = offer.region;
@@ -67,7 +82,8 @@ impl Session {
         self.granted_seen = offer.granted_seen;
         // A session that was forgotten and came back has seen grants that are no longer counted here.
         self.made = self.made.max(offer.granted_seen);
-        self.message = offer.message;
+        self.message = self.message.max(offer.message);
+        self.offered = (offer.message, offer.number);
         self.heard_at = now;
     }
 }
@@ -100,16 +116,16 @@ impl Sessions {
         self.sessions.values()
     }
 
-    /// Whether an offer says something new: it is not older than what was seen, and there is room for it.
+    /// Whether an offer says something new: it is not older than the newest, and there is room for it.
     pub(super) fn takes(&self, offer: &Offer) -> bool {
         match self.sessions.get(&offer.session) {
-            Some(session) => offer.message >= session.message,
+            Some(session) => session.is_news(offer),
             None => self.sessions.len() < limits::SESSIONS,
         }
     }
 
-    /// Takes an offer in.
-    pub(super) fn put(&mut self, offer: Offer, class: ClassId, now: Timestamp) {
+    /// Takes an offer in. `pending`: grants to the session that are proposed, in case it was forgotten meanwhile.
+    pub(super) fn put(&mut self, offer: Offer, class: ClassId, pending: u32, now: Timestamp) {
         let id = offer.session;
         if let Some(session) = self.sessions.get_mut(&id) {
             session.renew(offer, class, now);
@@ -123,18 +139,22 @@ impl Sessions {
             free: 0,
             granted_seen: 0,
             made: 0,
-            pending: 0,
+            pending,
             message: 0,
+            offered: (0, 0),
             heard_at: now,
-            is_queued: false,
+            place: None,
+            check_at: now + FORGET_AFTER,
         };
+        self.checks.insert((session.check_at, id));
         session.renew(offer, class, now);
         self.sessions.insert(id, session);
-        self.checks.insert((now + FORGET_AFTER, id));
     }
 
     pub(super) fn remove(&mut self, id: SessionId) -> Option<Session> {
-        self.sessions.remove(&id)
+        let session = self.sessions.remove(&id)?;
+        self.checks.remove(&(session.check_at, id));
+        Some(session)
     }
 
     /// The sessions whose connection a node holds.
@@ -159,12 +179,13 @@ impl Sessions {
             && at <= now
         {
             self.checks.pop_first();
-            let Some(session) = self.sessions.get(&id) else {
+            let Some(session) = self.sessions.get_mut(&id) else {
                 continue;
             };
             match session.heard_at + FORGET_AFTER {
                 until if until <= now => silent.push(id),
                 until => {
+                    session.check_at = until;
                     self.checks.insert((until, id));
                 }
             }

@@ -25,6 +25,7 @@ impl Dispatcher {
     ) -> Vec<Assignment> {
         let Ok(applied) = result else {
             self.in_flight.doubt(batch, now);
+            self.distrust(now);
             return Vec::new();
         };
         self.in_flight.tick.finish();
@@ -102,6 +103,10 @@ impl Dispatcher {
         let pending = self.in_flight.take_grant(job)?;
         self.reactivate(state, job);
         let granted = as_granted(outcome);
+        if granted.is_none() {
+            // Refused, perhaps because an earlier grant of the job was applied after all.
+            self.hand_back_unheard(state, job, now);
+        }
         // A lease that has ended since, by a cancel for one, is sent to nobody and costs no slot.
         let lease = granted.and_then(|g| state.lease(job).filter(|l| l.fence == g.fence));
         let number = self.settle_credit(pending.session, lease.is_some());

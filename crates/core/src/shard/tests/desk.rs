@@ -34,6 +34,7 @@ pub(super) fn offer(worker: u32, free: u32) -> Offer {
         supply: Supply::default(),
         free,
         message: 0,
+        number: 0,
         granted_seen: 0,
     }
 }

@@ -3,10 +3,10 @@
 use leasehold_types::{NodeId, QueueName};
 
 use super::desk::{Desk, offer, region, renewal};
-use super::fixture::{SECOND, job, session, submit, tenant};
+use super::fixture::{SECOND, digest, job, session, submit, tenant};
 use crate::policy::QueuePolicy;
 use crate::requirement::{Requirement, Supply};
-use crate::shard::command::{Command, PutPolicy, Release, ReleaseCause, Submit};
+use crate::shard::command::{Command, Complete, PutPolicy, Release, ReleaseCause, Submit};
 use crate::shard::dispatcher::{Assignment, Gate, Offer, RenewalAnswer};
 use crate::shard::job::JobState;
 
@@ -424,7 +424,7 @@ fn grant_that_was_applied_after_all_is_handed_back_and_made_again() {
 }
 
 #[test]
-fn grant_applied_long_after_it_was_given_up_still_runs_out() {
+fn grant_applied_long_after_it_was_given_up_goes_back_uncounted() {
     let mut desk = Desk::new();
     desk.shard.submit(submit(1));
     desk.offer(offer(1, 1));
@@ -434,8 +434,116 @@ fn grant_applied_long_after_it_was_given_up_still_runs_out() {
     desk.dispatcher.forget(session(1));
     desk.run_for(10 * SECOND);
     desk.shard.state.apply(&late);
-    desk.run_for(60 * SECOND);
+    desk.run_for(6 * SECOND);
     assert_eq!(desk.shard.job_state(job(1)), &JobState::Ready);
+    assert_eq!(desk.shard.state.job(job(1)).unwrap().tries.lost, 0);
+}
+
+#[test]
+fn grant_refused_because_an_earlier_one_was_applied_after_all_hands_that_one_back() {
+    let mut desk = Desk::new();
+    desk.shard.submit(submit(1));
+    desk.offer(offer(1, 1));
+    let commands = desk.poll();
+    let late = desk.shard.batch(commands);
+    desk.settle(&late, Err(()));
+    desk.shard.pass(SECOND);
+    let again = desk.poll();
+    assert_eq!(again.len(), 1);
+    desk.shard.state.apply(&late);
+    assert!(desk.commit(again).0.is_empty());
+    assert_eq!(numbers(&desk.run()), [1]);
+    assert_eq!(desk.shard.state.job(job(1)).unwrap().tries.lost, 0);
+}
+
+#[test]
+fn lease_that_ended_unseen_does_not_hide_one_that_began_unseen() {
+    let mut desk = Desk::new();
+    desk.offer(offer(1, 1));
+    desk.shard.submit(submit(1));
+    let first = desk.run();
+    desk.shard.submit(submit(2));
+    desk.offer(Offer {
+        granted_seen: 1,
+        ..offer(1, 1)
+    });
+    let mut commands = desk.poll();
+    commands.push(Command::Complete(Complete {
+        job: job(1),
+        fence: first[0].fence,
+        result: vec![1].into(),
+        digest: digest(1),
+    }));
+    let late = desk.shard.batch(commands);
+    desk.settle(&late, Err(()));
+    desk.gate.quorum_fresh = false;
+    desk.shard.pass(3 * SECOND);
+    desk.poll();
+    desk.shard.state.apply(&late);
+    desk.run_for(6 * SECOND);
+    assert_eq!(desk.shard.job_state(job(2)), &JobState::Ready);
+    assert_eq!(desk.shard.state.job(job(2)).unwrap().tries.lost, 0);
+}
+
+#[test]
+fn session_forgotten_while_a_grant_is_under_way_spends_no_slot_twice() {
+    let mut desk = Desk::new();
+    (1..=3).for_each(|number| drop(desk.shard.submit(submit(number))));
+    desk.offer(offer(1, 1));
+    let first = desk.poll();
+    desk.dispatcher.forget(session(1));
+    desk.offer(offer(1, 1));
+    assert!(desk.poll().is_empty());
+    assert_eq!(desk.dispatcher.granted(session(1)), 1);
+    assert_eq!(desk.commit(first).0[0].grant, 1);
+    assert!(desk.run().is_empty());
+}
+
+#[test]
+fn offer_counts_although_a_renewal_overtook_it() {
+    let mut desk = Desk::new();
+    desk.shard.submit(submit(1));
+    desk.offer(offer(1, 5));
+    let fence = desk.run()[0].fence;
+    let lower = Offer {
+        message: 2,
+        granted_seen: 1,
+        ..offer(1, 0)
+    };
+    let (state, now) = (&desk.shard.state, desk.shard.now);
+    let renewals = [renewal(job(1), fence, 1)];
+    (desk.dispatcher).renew(state, session(1), &renewals, 3, Gate::OPEN, now);
+    assert!(desk.dispatcher.offer(lower, now));
+    (2..=9).for_each(|number| drop(desk.shard.submit(submit(number))));
+    assert!(desk.run().is_empty(), "it was told to grant no more");
+}
+
+#[test]
+fn of_two_offers_from_one_message_the_later_stands() {
+    let mut desk = Desk::new();
+    let sent = |number, free| Offer {
+        message: 7,
+        number,
+        ..offer(1, free)
+    };
+    assert!(desk.dispatcher.offer(sent(2, 0), desk.shard.now));
+    assert!(!desk.dispatcher.offer(sent(1, 5), desk.shard.now));
+    assert_eq!(desk.dispatcher.free_slots(), 0);
+}
+
+#[test]
+fn session_stands_in_one_queue_once_however_often_it_offers() {
+    let mut desk = Desk::new();
+    desk.offer(offer(50, 1));
+    for _ in 0..100 {
+        desk.offer(offer(1, 1));
+        desk.offer(gpu(1, 1));
+        desk.dispatcher.forget(session(1));
+    }
+    assert_eq!(desk.dispatcher.queued(), 1);
+    desk.offer(gpu(1, 1));
+    desk.offer(offer(1, 1));
+    assert_eq!(desk.dispatcher.queued(), 2);
 }
 
 #[test]
