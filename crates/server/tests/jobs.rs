@@ -276,6 +276,43 @@ async fn shard_whose_leader_crashes_loses_no_acknowledged_job() {
     stop_all(cluster).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn submits_that_go_on_while_the_leader_crashes_are_each_taken_in_once() {
+    let (_places, mut cluster) = three().await;
+    let mut there = jobs(&cluster[1]).await;
+    let route = route(&mut there, "").await;
+    let shard = ShardId::new(route.shard_id);
+    let leader = leader(&cluster[1], shard).await;
+    let other = cluster.iter().find(|node| node.cluster().node() != leader);
+    let mut client = jobs(other.unwrap()).await;
+    let (tell, mut told) = tokio::sync::mpsc::channel(64);
+    let submitting = tokio::spawn(async move {
+        let mut ids = BTreeSet::new();
+        for number in 0..60_u8 {
+            let id = minted(&route, number);
+            let job = v1::NewJob {
+                job_id: id.clone(),
+                ..new_job("x")
+            };
+            submit(&mut client, job).await.unwrap();
+            ids.insert(id);
+            tell.send(()).await.unwrap();
+        }
+        ids
+    });
+    for _ in 0..20 {
+        in_time(told.recv()).await.unwrap();
+    }
+    let position = position_of(&cluster, leader);
+    nodes::crash(cluster.remove(position)).await;
+    let ids = in_time(submitting).await.unwrap();
+    let listed = list(&mut jobs(&cluster[0]).await, v1::ListRequest::default()).await;
+    let listed: Vec<String> = listed.into_iter().map(|job| job.job_id).collect();
+    assert_eq!(listed.len(), ids.len());
+    assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), ids);
+    stop_all(cluster).await;
+}
+
 /// Who leads the shard, as soon as this node knows.
 async fn leader(node: &Node, shard: ShardId) -> NodeId {
     let group = node.shards().group(shard).unwrap();

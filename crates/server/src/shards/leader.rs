@@ -350,13 +350,11 @@ impl Leader {
     /// Tells waiting submits how much of the metadata the shard has been told.
     fn note_policies(&self) {
         let shared = &self.shared;
-        let seen = shared.context.cluster.read(|metadata| {
-            let all_in = shared.look(|state| Policies::are_all_in(shared.shard, metadata, state));
-            all_in.then(|| metadata.applied())
-        });
-        if let Some(seen) = seen {
-            shared.metadata_seen.send_replace(seen);
-        }
+        let seen = shared
+            .context
+            .cluster
+            .read(|metadata| shared.look(|state| Policies::seen(shared.shard, metadata, state)));
+        shared.metadata_seen.send_replace(seen);
     }
 
     fn mind_the_disk(&self) {

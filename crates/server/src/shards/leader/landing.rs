@@ -1,8 +1,7 @@
 //! What follows once an entry is applied, or has come to nothing.
 
 use leasehold_consensus::ProposeError;
-use leasehold_core::shard::dispatcher::Assignment;
-use leasehold_core::shard::{Applied, Batch, Command, Outcome};
+use leasehold_core::shard::{Applied, Batch};
 
 use super::{Ended, Landed, Leader};
 use crate::shards::batcher::WriteError;
@@ -29,7 +28,6 @@ impl Leader {
         count(metrics, batch, applied);
         let effects = effects(batch, applied);
         self.stale_writes_refused += effects.stale;
-        self.forget_lost_grants(batch, applied, &assignments);
         self.batcher
             .settle(&landed.origins, applied.outcomes.clone());
         for job in &effects.finished {
@@ -46,27 +44,6 @@ impl Leader {
         }
         self.deliver(assignments, effects.stops);
         effects.superseded.then_some(Ended::Superseded)
-    }
-
-    /// SUBTLE: a grant that was applied and has no assignment any more (its job was cancelled meanwhile) is counted
-    /// by the leader and never seen by the worker, which would cost that session a slot for the whole epoch. Its next
-    /// offer starts the count anew.
-    fn forget_lost_grants(&mut self, batch: &Batch, applied: &Applied, assignments: &[Assignment]) {
-        let granted = batch.commands.iter().zip(&applied.outcomes);
-        let granted = granted.filter_map(|(command, outcome)| match (command, outcome) {
-            (Command::Grant(grant), Outcome::Granted(granted)) => Some((grant, granted.fence)),
-            (_, _) => None,
-        });
-        let mut sent = assignments
-            .iter()
-            .map(|assignment| assignment.fence)
-            .peekable();
-        // Both are in the order of the batch.
-        for (grant, fence) in granted {
-            if sent.next_if_eq(&fence).is_none() {
-                self.dispatcher.forget(grant.session);
-            }
-        }
     }
 
     fn land_failed(&mut self, error: &ProposeError, landed: &Landed) -> Option<Ended> {
