@@ -73,7 +73,7 @@ impl MetadataState {
     fn next_shard(&self) -> Result<ShardId, MetadataRefusal> {
         if self.shards_left() == 0 {
             let limit = self.founded()?.virtual_shards;
-            return Err(full("virtual shards, all with shards,", limit.into()));
+            return Err(full("virtual shards given to shards", limit.into()));
         }
         let newest = self.shards.keys().next_back();
         Ok(ShardId::new(newest.map_or(0, |id| id.get()) + 1))

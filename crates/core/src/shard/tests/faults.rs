@@ -223,6 +223,24 @@ fn deadline_ends_a_job_that_waits_is_ready_or_is_leased() {
 }
 
 #[test]
+fn dead_letter_says_how_many_losses_killed_it() {
+    for (max_losses, said) in [(1, "1 lost lease;"), (2, "2 lost leases;")] {
+        let mut shard = Fixture::with_policy(QueuePolicy {
+            max_losses,
+            ..QueuePolicy::default()
+        });
+        shard.submit(submit(1));
+        for _ in 0..max_losses {
+            try_once(&mut shard, expire_with(ExpireReason::Silent));
+        }
+        let JobState::Dead { reason, .. } = shard.job_state(job(1)) else {
+            panic!("not dead");
+        };
+        assert!(reason.contains(said), "{reason}");
+    }
+}
+
+#[test]
 fn deadline_kills_under_the_class_of_the_last_failure_and_says_so() {
     let mut shard = Fixture::new();
     shard.submit(Submit {

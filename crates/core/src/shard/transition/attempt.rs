@@ -79,8 +79,8 @@ impl Applying<'_> {
 /// One line that says why a job is dead: what was counted, and what was last.
 fn epitaph(tries: Tries, class: FailureClass, last: &str) -> String {
     let count = match class {
-        FailureClass::Poison if tries.lost > 0 => format!("{} leases lost", tries.lost),
-        FailureClass::Infrastructure => format!("{} infrastructure faults", tries.infrastructure),
+        FailureClass::Poison if tries.lost > 0 => counted(tries.lost, "lost lease"),
+        FailureClass::Infrastructure => counted(tries.infrastructure, "infrastructure fault"),
         FailureClass::Transient
         | FailureClass::Semantic
         | FailureClass::Permanent
@@ -88,9 +88,16 @@ fn epitaph(tries: Tries, class: FailureClass, last: &str) -> String {
         | FailureClass::ContextOverflow
         | FailureClass::Budget
         | FailureClass::Lost
-        | FailureClass::Poison => format!("{} failed attempts", tries.failed),
+        | FailureClass::Poison => counted(tries.failed, "failed attempt"),
     };
     format!("given up after {count}; the last: {last}")
+}
+
+fn counted(count: u32, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        many => format!("{many} {what}s"),
+    }
 }
 
 /// How an attempt ended, in a few words.
