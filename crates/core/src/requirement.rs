@@ -45,6 +45,12 @@ pub enum RequirementError {
 }
 
 impl Requirement {
+    /// Whether any worker of the queue will do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.capacity.is_empty()
+    }
+
     /// Whether a worker with this supply may run the job.
     #[must_use]
     pub fn is_met_by(&self, supply: &Supply) -> bool {

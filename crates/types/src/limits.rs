@@ -20,7 +20,8 @@ pub const ENTRY_COMMANDS: usize = 1_024;
 pub const LABELS: usize = 32;
 /// Longest label name or value, in bytes.
 pub const LABEL_BYTES: usize = 128;
-/// Most different requirement sets (labels and capacity) among the live jobs of one shard.
+/// Most different requirement sets (labels and capacity) among the live jobs of one shard. One tenant may have as many
+/// as it leaves free for the others: at most half of them.
 pub const POOLS: usize = 1_024;
 /// Most tenants with jobs in one shard.
 pub const TENANTS: usize = 10_000;

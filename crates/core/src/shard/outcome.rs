@@ -115,6 +115,11 @@ pub enum Refusal {
     /// The id or key stands for another payload.
     #[error("job {0} was submitted before with another payload under this id or key")]
     OtherPayload(JobId),
+    /// The id stands for a job that was submitted under another key, or under none.
+    #[error(
+        "job {0} was submitted before under another idempotency key: repeat its own, or mint a new id"
+    )]
+    OtherKey(JobId),
     /// The job ended and was purged; its id or key is still remembered.
     #[error("job {0} is done and its result is no longer kept")]
     NoLongerKept(JobId),
@@ -194,7 +199,7 @@ impl Refusal {
         match self {
             Self::Epoch { .. } => ErrorCode::NotLeader,
             Self::UnknownJob(_) | Self::UnknownQueue(_) => ErrorCode::NotFound,
-            Self::OtherPayload(_) => ErrorCode::AlreadyExists,
+            Self::OtherPayload(_) | Self::OtherKey(_) => ErrorCode::AlreadyExists,
             Self::StaleFence { .. } => ErrorCode::StaleFence,
             Self::NoLongerKept(_) | Self::WrongState { .. } | Self::TooManyReleases { .. } => {
                 ErrorCode::FailedPrecondition
@@ -213,6 +218,7 @@ impl Refusal {
             | Self::UnknownJob(_)
             | Self::UnknownQueue(_)
             | Self::OtherPayload(_)
+            | Self::OtherKey(_)
             | Self::NoLongerKept(_)
             | Self::StaleFence { .. }
             | Self::WrongState { .. }

@@ -84,13 +84,13 @@ impl Indexes {
     /// Counts a job among those that have not ended. Its state is indexed apart, by [`Indexes::enter`].
     pub(super) fn add_live(&mut self, header: &JobHeader) -> PoolId {
         self.deadlines.insert((header.expires_at, header.id));
-        self.pools.enter(&header.requirement)
+        self.pools.enter(&header.requirement, &header.tenant)
     }
 
     /// The opposite of [`Indexes::add_live`].
     pub(super) fn drop_live(&mut self, header: &JobHeader, pool: PoolId) {
         self.deadlines.remove(&(header.expires_at, header.id));
-        self.pools.leave(pool);
+        self.pools.leave(pool, &header.tenant);
     }
 
     /// Indexes a job by the state it is in.
@@ -136,6 +136,7 @@ impl Indexes {
             && self.leased == other.leased
             && self.dead == other.dead
             && self.pools.in_use() == other.pools.in_use()
+            && self.pools.by_tenant() == other.pools.by_tenant()
             && self.tenants == other.tenants
     }
 }

@@ -324,6 +324,14 @@ impl ShardState {
         })
     }
 
+    /// The key of a job that is held or remembered.
+    pub(super) fn key_of(&self, job: JobId) -> Option<&IdempotencyKey> {
+        match self.header(job) {
+            Some(header) => header.key.as_ref(),
+            None => self.keys.get(job)?.key.as_ref(),
+        }
+    }
+
     /// Makes room for one more key, and says whether there is.
     pub(super) fn has_room_for_key(&mut self) -> bool {
         if self.keys.keyed() >= self.bounds.keys {
@@ -355,9 +363,21 @@ impl ShardState {
         self.index.tenant(tenant).is_some() || self.index.tenants() < self.bounds.tenants
     }
 
-    pub(super) fn has_room_for_pool(&self, requirement: &Requirement) -> bool {
+    /// How many different requirements a tenant's live jobs may have now, if one more of them would be too many.
+    ///
+    /// Each tenant may have as many as it leaves free for the others, so that however many one of them makes up, there
+    /// is always one left for the next (the dynamic thresholds of Choudhury and Hahne, 1998). Jobs that ask for nothing
+    /// are always taken.
+    pub(super) fn pools_exhausted(
+        &self,
+        requirement: &Requirement,
+        tenant: &TenantName,
+    ) -> Option<usize> {
         let pools = &self.index.pools;
-        pools.is_in_use(requirement) || pools.in_use() < self.bounds.pools
+        let free = self.bounds.pools.saturating_sub(pools.in_use());
+        let own = pools.in_use_by(tenant);
+        let has_room = requirement.is_empty() || pools.is_in_use(requirement) || own < free;
+        (!has_room).then_some(own)
     }
 }
 

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use leasehold_types::TenantName;
+
 use crate::requirement::Requirement;
 
 /// One requirement's number, never used again for another one. Local to this replica: nothing replicated may name it.
@@ -25,6 +27,8 @@ pub(in crate::shard) struct Pools {
     pools: BTreeMap<PoolId, Pool>,
     in_use: usize,
     next: u64,
+    /// How many live jobs each tenant has in each pool.
+    shares: BTreeMap<TenantName, BTreeMap<PoolId, u64>>,
 }
 
 /// So many pools without live jobs are kept before they are dropped together.
@@ -34,6 +38,11 @@ impl Pools {
     /// How many have live jobs.
     pub(in crate::shard) const fn in_use(&self) -> usize {
         self.in_use
+    }
+
+    /// How many a tenant has live jobs in.
+    pub(in crate::shard) fn in_use_by(&self, tenant: &TenantName) -> usize {
+        self.shares.get(tenant).map_or(0, BTreeMap::len)
     }
 
     /// Whether a live job asks exactly this.
@@ -53,9 +62,15 @@ impl Pools {
         Arc::clone(&self.pools[&id].requirement)
     }
 
-    /// Counts one more live job.
-    pub(in crate::shard) fn enter(&mut self, requirement: &Requirement) -> PoolId {
+    /// Counts one more live job of a tenant.
+    pub(in crate::shard) fn enter(
+        &mut self,
+        requirement: &Requirement,
+        tenant: &TenantName,
+    ) -> PoolId {
         let id = self.id_of(requirement);
+        let share = self.shares.entry(tenant.clone()).or_default();
+        *share.entry(id).or_default() += 1;
         if let Some(pool) = self.pools.get_mut(&id) {
             self.in_use += usize::from(pool.live == 0);
             pool.live += 1;
@@ -63,8 +78,9 @@ impl Pools {
         id
     }
 
-    /// Counts one live job less.
-    pub(in crate::shard) fn leave(&mut self, id: PoolId) {
+    /// Counts one live job of a tenant less.
+    pub(in crate::shard) fn leave(&mut self, id: PoolId, tenant: &TenantName) {
+        self.leave_share(id, tenant);
         if let Some(pool) = self.pools.get_mut(&id) {
             pool.live -= 1;
             self.in_use -= usize::from(pool.live == 0);
@@ -72,6 +88,30 @@ impl Pools {
         if self.pools.len() - self.in_use > UNUSED_KEPT {
             self.drop_unused();
         }
+    }
+
+    fn leave_share(&mut self, id: PoolId, tenant: &TenantName) {
+        let Some(share) = self.shares.get_mut(tenant) else {
+            return;
+        };
+        if let Some(live) = share.get_mut(&id) {
+            *live -= 1;
+            if *live == 0 {
+                share.remove(&id);
+            }
+        }
+        if share.is_empty() {
+            self.shares.remove(tenant);
+        }
+    }
+
+    /// How many pools each tenant has live jobs in.
+    #[cfg(test)]
+    pub(super) fn by_tenant(&self) -> Vec<(TenantName, usize)> {
+        let shares = self.shares.iter();
+        shares
+            .map(|(tenant, pools)| (tenant.clone(), pools.len()))
+            .collect()
     }
 
     fn id_of(&mut self, requirement: &Requirement) -> PoolId {

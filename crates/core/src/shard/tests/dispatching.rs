@@ -657,3 +657,15 @@ fn idle_worker_of_short_and_long_leases_is_granted_jobs_between_its_offers() {
     desk.shard.submit(submit(1));
     assert_eq!(desk.run().len(), 1);
 }
+
+#[test]
+fn session_beyond_the_bound_is_told_that_nothing_is_lent() {
+    let mut desk = Desk::new();
+    let bound = u32::try_from(leasehold_types::limits::SESSIONS).unwrap();
+    for worker in 0..bound {
+        assert!(desk.dispatcher.offer(offer(worker, 0), desk.shard.now));
+    }
+    assert!(!desk.dispatcher.offer(offer(bound, 1), desk.shard.now));
+    desk.dispatcher.forget(session(0));
+    assert!(desk.dispatcher.offer(offer(bound, 1), desk.shard.now));
+}

@@ -47,6 +47,7 @@ pub(super) enum Kind {
     WrongEpoch,
     Unknown,
     OtherPayload,
+    OtherKey,
     NoLongerKept,
     Stale,
     WrongState,
@@ -153,7 +154,12 @@ impl Model {
         let by_key = key.as_ref().and_then(|key| self.keys.get(key)).copied();
         let first = if is_known { Some(submit.job) } else { by_key };
         if let Some(first) = first {
-            return self.submitted_before(first, submit.digest);
+            let mut own = self.keys.iter().filter(|(_, job)| **job == first);
+            let is_own = key.is_none() || own.next().map(|(own, _)| own) == key.as_ref();
+            return match self.submitted_before(first, submit.digest) {
+                Kind::Submitted { .. } | Kind::NoLongerKept if !is_own => Kind::OtherKey,
+                other => other,
+            };
         }
         let life = match submit.delay.is_zero() {
             true => Life::Ready,
@@ -377,6 +383,7 @@ fn refusal_kind(refusal: &Refusal) -> Kind {
         Refusal::Epoch { .. } => Kind::WrongEpoch,
         Refusal::UnknownJob(_) => Kind::Unknown,
         Refusal::OtherPayload(_) => Kind::OtherPayload,
+        Refusal::OtherKey(_) => Kind::OtherKey,
         Refusal::NoLongerKept(_) => Kind::NoLongerKept,
         Refusal::StaleFence { .. } => Kind::Stale,
         Refusal::WrongState { .. } => Kind::WrongState,

@@ -149,6 +149,21 @@ fn one_key_stands_for_one_job_under_any_id() {
 }
 
 #[test]
+fn id_repeated_under_another_key_is_refused_and_binds_no_key() {
+    let mut shard = Fixture::new();
+    shard.submit(keyed(1, "a"));
+    shard.submit(submit(2));
+    for (number, key) in [(1, "b"), (2, "c")] {
+        let refused = refusal(shard.submit(keyed(number, key)));
+        assert_eq!(refused, Refusal::OtherKey(job(number)));
+        assert_eq!(refused.code(), ErrorCode::AlreadyExists);
+    }
+    assert_eq!(shard.submit(keyed(1, "a")), taken(1, true));
+    assert_eq!(shard.submit(submit(1)), taken(1, true), "it names no key");
+    assert_eq!(shard.submit(keyed(3, "b")), taken(3, false));
+}
+
+#[test]
 fn key_is_scoped_to_its_tenant() {
     let mut shard = Fixture::new();
     shard.submit(keyed(1, "k"));
@@ -240,6 +255,39 @@ fn tenants_and_requirements_are_bounded_by_those_in_use() {
     // A job that has ended needs no worker, but is still its tenant's.
     assert_eq!(shard.submit(of_pool(3)), taken(3, false));
     assert!(matches!(shard.submit(of_tenant(2)), Outcome::Refused(_)));
+}
+
+#[test]
+fn tenant_of_many_requirements_leaves_room_for_others_and_for_jobs_without_any() {
+    let mut shard = Fixture::new();
+    shard.state = shard.state.with_bounds(|bounds| bounds.pools = 8);
+    let asks = |number: u8, who: &str| Submit {
+        tenant: Some(tenant(who)),
+        requirement: Requirement {
+            capacity: [("vram_gib".into(), u64::from(number))].into(),
+            ..Requirement::default()
+        },
+        ..submit(number)
+    };
+    let mut taken_of = |who: &str, numbers: std::ops::Range<u8>| {
+        let outcomes = numbers.map(|number| shard.submit(asks(number, who)));
+        let taken = outcomes.filter(|outcome| matches!(outcome, Outcome::Submitted(_)));
+        taken.count()
+    };
+    assert_eq!(taken_of("noisy", 1..20), 4);
+    assert_eq!(taken_of("second", 20..30), 2);
+    assert_eq!(taken_of("third", 30..40), 1);
+    assert_eq!(taken_of("fourth", 40..50), 1);
+    let in_use_anyway = Submit {
+        job: job(98),
+        ..asks(1, "fourth")
+    };
+    assert_eq!(shard.submit(in_use_anyway), taken(98, false));
+    let plain = Submit {
+        tenant: Some(tenant("fifth")),
+        ..submit(99)
+    };
+    assert_eq!(shard.submit(plain), taken(99, false));
 }
 
 #[test]

@@ -10,10 +10,7 @@ use crate::shard::outcome::{Outcome, Refusal};
 impl Applying<'_> {
     pub(super) fn redrive(&mut self, redrive: &Redrive) -> Result<Outcome, Refusal> {
         let job = self.dead_letter(redrive.job, "only a dead letter can be redriven")?;
-        if !self.state.has_room_for_pool(&job.header.requirement) {
-            let what = "jobs with as many different requirements as it may";
-            return Err(self.full(what, self.state.bounds.pools, None));
-        }
+        self.check_pool(&job.header.requirement, &job.header.tenant)?;
         let policy = self.state.queues.policy(&job.header.queue);
         let deadline = policy.map(|policy| policy.job_deadline).unwrap_or_default();
         let expires_at = self.state.head.stamp + deadline;

@@ -8,6 +8,7 @@ use leasehold_types::{JobId, TenantName, Timestamp, limits};
 
 use super::Applying;
 use crate::policy::QueuePolicy;
+use crate::requirement::Requirement;
 use crate::shard::command::Submit;
 use crate::shard::job::{Job, JobBody, JobHeader, JobState, Tries};
 use crate::shard::outcome::{Outcome, Refusal, Submitted};
@@ -54,6 +55,10 @@ impl Applying<'_> {
         if !is_same {
             return Err(Refusal::OtherPayload(job));
         }
+        // A key that is not the job's own would be remembered for nobody, and make a second job later.
+        if submit.key.is_some() && submit.key.as_ref() != self.state.key_of(job) {
+            return Err(Refusal::OtherKey(job));
+        }
         self.state.known(job)?;
         let repeated = true;
         Ok(Submitted { job, repeated })
@@ -68,15 +73,24 @@ impl Applying<'_> {
         if !self.state.has_room_for_tenant(tenant) {
             return Err(self.full("jobs of as many tenants as it may", bounds.tenants, None));
         }
-        if !self.state.has_room_for_pool(&submit.requirement) {
-            let what = "jobs with as many different requirements as it may";
-            return Err(self.full(what, bounds.pools, None));
-        }
+        self.check_pool(&submit.requirement, tenant)?;
         if submit.key.is_some() && !self.state.has_room_for_key() {
             let free = self.state.next_free_key();
             return Err(self.full("as many idempotency keys as it may", bounds.keys, free));
         }
         Ok(())
+    }
+
+    pub(super) fn check_pool(
+        &self,
+        requirement: &Requirement,
+        tenant: &TenantName,
+    ) -> Result<(), Refusal> {
+        let what = "jobs of this tenant with as many different requirements as it may";
+        match self.state.pools_exhausted(requirement, tenant) {
+            Some(limit) => Err(self.full(what, limit, None)),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn full(
