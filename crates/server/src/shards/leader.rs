@@ -57,12 +57,18 @@ pub(super) enum Ended {
     Stopped,
 }
 
-/// An entry on its way through the log.
-struct Landed {
+/// What a leader put into the log.
+struct Entry {
     batch: Batch,
+    /// Where each of its commands came from.
     origins: Vec<Origin>,
     bytes: usize,
     proposed_at: Timestamp,
+}
+
+/// What came of an entry.
+struct Landed {
+    entry: Entry,
     result: Result<Applied, ProposeError>,
 }
 
@@ -263,17 +269,17 @@ impl Leader {
             seed: self.shared.context.seam.entropy.next(),
             commands: gathered.commands,
         };
+        let entry = Entry {
+            batch,
+            origins: gathered.origins,
+            bytes: gathered.bytes,
+            proposed_at: now,
+        };
         let group = self.shared.group.clone();
-        let (origins, bytes) = (gathered.origins, gathered.bytes);
         self.flights.push_back(Box::pin(async move {
-            let applied = group.propose(batch.clone()).await;
-            Landed {
-                batch,
-                origins,
-                bytes,
-                proposed_at: now,
-                result: applied.map(|applied| applied.outcome),
-            }
+            let applied = group.propose(entry.batch.clone()).await;
+            let result = applied.map(|applied| applied.outcome);
+            Landed { entry, result }
         }));
     }
 

@@ -14,8 +14,8 @@ use crate::shards::replica::{RESERVE_KIB, Shared};
 
 /// Takes over the slots that a worker's gateway lends.
 ///
-/// SUBTLE: grants are counted by leadership. An offer that counts those of an earlier one has seen none of this one,
-/// and must not be taken to have seen as many.
+/// SUBTLE: grants are counted by leadership. An offer that counts those of another one has seen none of this one: it
+/// lends nothing, and is answered with the count to go by.
 pub(super) async fn offer(
     shared: &Shared,
     request: v1::WorkerOffer,
@@ -23,6 +23,7 @@ pub(super) async fn offer(
     let (mut offer, counted_in) = convert::offer(request)?;
     if Some(counted_in) != *shared.serving.borrow() {
         offer.granted_seen = 0;
+        offer.free = 0;
     }
     let offer = Box::new(offer);
     let taken = ask(shared, |reply| Event::Offer { offer, reply }).await;

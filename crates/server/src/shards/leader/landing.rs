@@ -1,35 +1,32 @@
 //! What follows once an entry is applied, or has come to nothing.
 
 use leasehold_consensus::ProposeError;
-use leasehold_core::shard::{Applied, Batch};
+use leasehold_core::shard::Applied;
+use leasehold_types::Timestamp;
 
-use super::{Ended, Landed, Leader};
+use super::{Ended, Entry, Landed, Leader};
 use crate::shards::batcher::WriteError;
 use crate::shards::effects::{count, effects};
 
 impl Leader {
     /// Answers, sends and wakes; says if the leadership is over.
     pub(super) fn land(&mut self, landed: Landed) -> Option<Ended> {
-        match landed.result {
-            Ok(ref applied) => self.land_applied(&landed.batch, applied, &landed),
-            Err(ref error) => self.land_failed(error, &landed),
+        let Landed { entry, result } = landed;
+        match result {
+            Ok(applied) => self.land_applied(&entry, applied),
+            Err(error) => self.land_failed(&entry, &error),
         }
     }
 
-    fn land_applied(&mut self, batch: &Batch, applied: &Applied, landed: &Landed) -> Option<Ended> {
+    fn land_applied(&mut self, entry: &Entry, applied: Applied) -> Option<Ended> {
         let now = self.now();
-        let dispatcher = &mut self.dispatcher;
+        let (batch, dispatcher) = (&entry.batch, &mut self.dispatcher);
         let assignments = self
             .shared
-            .look(|state| dispatcher.settle(state, batch, Ok(applied), now));
-        let metrics = &self.shared.context.metrics;
-        let took = now.since(landed.proposed_at);
-        metrics.entry_applied(batch.commands.len(), landed.bytes, took);
-        count(metrics, batch, applied);
-        let effects = effects(batch, applied);
-        self.stale_writes_refused += effects.stale;
-        self.batcher
-            .settle(&landed.origins, applied.outcomes.clone());
+            .look(|state| dispatcher.settle(state, batch, Ok(&applied), now));
+        let effects = effects(batch, &applied);
+        self.count_applied(entry, &applied, effects.stale, now);
+        self.batcher.settle(&entry.origins, applied.outcomes);
         for job in &effects.finished {
             self.shared.waiters.ended(*job);
         }
@@ -46,12 +43,20 @@ impl Leader {
         effects.superseded.then_some(Ended::Superseded)
     }
 
-    fn land_failed(&mut self, error: &ProposeError, landed: &Landed) -> Option<Ended> {
+    fn count_applied(&mut self, entry: &Entry, applied: &Applied, stale: u64, now: Timestamp) {
+        let metrics = &self.shared.context.metrics;
+        let took = now.since(entry.proposed_at);
+        metrics.entry_applied(entry.batch.commands.len(), entry.bytes, took);
+        count(metrics, &entry.batch, applied);
+        self.stale_writes_refused += stale;
+    }
+
+    fn land_failed(&mut self, entry: &Entry, error: &ProposeError) -> Option<Ended> {
         let now = self.now();
         let dispatcher = &mut self.dispatcher;
         let nothing = self
             .shared
-            .look(|state| dispatcher.settle(state, &landed.batch, Err(()), now));
+            .look(|state| dispatcher.settle(state, &entry.batch, Err(()), now));
         debug_assert!(nothing.is_empty(), "what was not applied assigns nothing");
         self.policies.forget();
         self.want_dispatch();
@@ -65,7 +70,7 @@ impl Leader {
                 (WriteError::NoQuorum, None)
             }
         };
-        self.batcher.fail(&landed.origins, write);
+        self.batcher.fail(&entry.origins, write);
         ended
     }
 }
