@@ -1,4 +1,5 @@
 //! Real nodes on loopback ports and real folders: how a cluster is founded, joined, restarted and refused.
+#![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 #[path = "support/nodes.rs"]
 mod nodes;
@@ -89,7 +90,7 @@ async fn three_regions_become_one_cluster_with_three_voters_each() {
     let follower = [&eu, &us, &ap]
         .into_iter()
         .find(|node| !node.cluster().status().is_leader());
-    create(&follower.unwrap(), "chat").await;
+    create(follower.unwrap(), "chat").await;
     for node in [&eu, &us, &ap] {
         until(node, |node| knows_queue(node, "chat")).await;
     }

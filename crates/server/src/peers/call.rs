@@ -54,7 +54,7 @@ fn odd(to: NodeId, what: &str) -> CallError {
 }
 
 async fn work(peers: &Peers, to: NodeId, body: Body, ttl: Duration) -> Result<Body, CallError> {
-    let answer = peers.call(to, Stream::Work, body, ttl).await;
+    let answer = peers.exchange(to, Stream::Work, body, ttl).await;
     answer.map_err(|error| CallError::of(to, error))
 }
 
@@ -64,13 +64,15 @@ pub(super) async fn shard(
     call: v1::ShardCall,
     ttl: Duration,
 ) -> Result<v1::ShardAnswer, CallError> {
-    match work(peers, to, Body::Shard(call), ttl).await? {
-        Body::ShardAnswer(answer) => Ok(answer),
-        Body::Error(error) => Ok(v1::ShardAnswer {
-            answer: Some(v1::shard_answer::Answer::Error(error)),
-        }),
-        other => Err(odd(to, name(&other))),
+    let body = work(peers, to, Body::Shard(call), ttl).await?;
+    if let Body::ShardAnswer(answer) = body {
+        return Ok(answer);
     }
+    if let Body::Error(error) = body {
+        let answer = Some(v1::shard_answer::Answer::Error(error));
+        return Ok(v1::ShardAnswer { answer });
+    }
+    Err(odd(to, name(&body)))
 }
 
 pub(super) async fn metadata(
@@ -79,13 +81,15 @@ pub(super) async fn metadata(
     call: v1::MetadataCall,
     ttl: Duration,
 ) -> Result<v1::MetadataAnswer, CallError> {
-    match work(peers, to, Body::Metadata(call), ttl).await? {
-        Body::MetadataAnswer(answer) => Ok(answer),
-        Body::Error(error) => Ok(v1::MetadataAnswer {
-            answer: Some(v1::metadata_answer::Answer::Error(error)),
-        }),
-        other => Err(odd(to, name(&other))),
+    let body = work(peers, to, Body::Metadata(call), ttl).await?;
+    if let Body::MetadataAnswer(answer) = body {
+        return Ok(answer);
     }
+    if let Body::Error(error) = body {
+        let answer = Some(v1::metadata_answer::Answer::Error(error));
+        return Ok(v1::MetadataAnswer { answer });
+    }
+    Err(odd(to, name(&body)))
 }
 
 pub(super) async fn deliver(
@@ -94,15 +98,18 @@ pub(super) async fn deliver(
     delivery: v1::Delivery,
     ttl: Duration,
 ) -> Result<v1::DeliveryAnswer, CallError> {
-    match work(peers, to, Body::Delivery(delivery), ttl).await? {
-        Body::DeliveryAnswer(answer) => Ok(answer),
+    let body = work(peers, to, Body::Delivery(delivery), ttl).await?;
+    if let Body::DeliveryAnswer(answer) = body {
+        return Ok(answer);
+    }
+    if let Body::Error(error) = body {
         // Refused before anybody looked at it: nothing was delivered.
-        Body::Error(error) => Err(CallError::NotSent {
+        return Err(CallError::NotSent {
             to: format!("node {to}"),
             reason: error.message,
-        }),
-        other => Err(odd(to, name(&other))),
+        });
     }
+    Err(odd(to, name(&body)))
 }
 
 /// What a message is called, for errors.

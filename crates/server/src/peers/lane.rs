@@ -95,6 +95,16 @@ impl Lane {
         }
     }
 
+    // SUBTLE: as with the room, without waiting where there is no need to: awaiting may yield although there is a place
+    // (tokio does so to be fair between tasks), and the calls made by one task would then overtake each other.
+    async fn slot(&self) -> Result<mpsc::Permit<'_, Queued>, LaneError> {
+        if let Ok(slot) = self.outgoing.try_reserve() {
+            return Ok(slot);
+        }
+        let slot = self.outgoing.reserve().await;
+        slot.map_err(|_| LaneError::NotSent(self.why_ended()))
+    }
+
     /// Takes in an answer. One that nobody waits for any more is dropped.
     pub(super) fn answered(&self, frame: v1::PeerFrame, now: Timestamp) {
         self.heard.store(now.as_micros(), Ordering::Relaxed);
@@ -144,8 +154,7 @@ impl Call<'_> {
             body: Some(body),
         };
         let room = self.room_for(&frame).await?;
-        let slot = self.lane.outgoing.reserve().await;
-        let slot = slot.map_err(|_| LaneError::NotSent(self.lane.why_ended()))?;
+        let slot = self.lane.slot().await?;
         let answer = self.expect_answer()?;
         self.sent = true;
         slot.send((frame, room));
@@ -161,7 +170,11 @@ impl Call<'_> {
             return Err(LaneError::NotSent(reason));
         }
         let kib = u32::try_from(bytes / 1_024 + 1).expect("a frame has at most a few MiB");
-        let room = Arc::clone(&self.lane.room).acquire_many_owned(kib).await;
+        let room = Arc::clone(&self.lane.room);
+        if let Ok(room) = Arc::clone(&room).try_acquire_many_owned(kib) {
+            return Ok(room);
+        }
+        let room = room.acquire_many_owned(kib).await;
         room.map_err(|_| LaneError::NotSent(self.lane.why_ended()))
     }
 

@@ -153,7 +153,7 @@ impl Peers {
         self.inner.context.book.entries()
     }
 
-    pub(super) async fn call(
+    pub(super) async fn exchange(
         &self,
         to: NodeId,
         stream: Stream,

@@ -23,6 +23,8 @@ mod link;
 mod links;
 mod serve;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::time::Duration;

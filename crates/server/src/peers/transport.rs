@@ -30,7 +30,7 @@ impl Transport for Peers {
             request: Some(request),
         });
         Box::pin(async move {
-            let answer = peers.call(to, Stream::Raft, body, ttl).await;
+            let answer = peers.exchange(to, Stream::Raft, body, ttl).await;
             reply(to, answer.map_err(|error| failure(to, error))?)
         })
     }
@@ -55,18 +55,16 @@ impl Transport for Peers {
 }
 
 fn reply(to: NodeId, answer: Body) -> Result<v1::RaftReply, TransportError> {
-    match answer {
-        Body::RaftReply(reply) => Ok(reply),
-        // The node is there and its replica is not, or not yet.
-        Body::Error(error) => Err(TransportError::Unreachable {
-            to,
-            reason: error.message,
-        }),
-        other => Err(TransportError::Broken {
-            to,
-            reason: format!("it answered with {}", call::name(&other)),
-        }),
+    if let Body::RaftReply(reply) = answer {
+        return Ok(reply);
     }
+    if let Body::Error(error) = answer {
+        // The node is there and its replica is not, or not yet.
+        let reason = error.message;
+        return Err(TransportError::Unreachable { to, reason });
+    }
+    let reason = format!("it answered with {}", call::name(&answer));
+    Err(TransportError::Broken { to, reason })
 }
 
 fn failure(to: NodeId, error: LaneError) -> TransportError {

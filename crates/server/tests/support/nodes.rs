@@ -1,5 +1,6 @@
 //! Places for real nodes: a folder and a region each, loopback ports of the system's choice.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 use std::future::Future;
 use std::path::Path;

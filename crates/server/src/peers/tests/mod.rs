@@ -1,0 +1,212 @@
+//! What holds between two nodes, whatever the link between them does.
+
+mod world;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use leasehold_api::v1;
+use leasehold_api::v1::shard_answer::Answer;
+use leasehold_consensus::{Transport, TransportError};
+use leasehold_types::{BootCount, GroupId, NodeId};
+
+use super::{CallError, FRAME_BYTES};
+use world::{Wires, down, node, pair, up};
+
+const TWO: NodeId = NodeId::new(2);
+const TTL: Duration = Duration::from_secs(2);
+
+fn shard_call(shard_id: u32) -> v1::ShardCall {
+    v1::ShardCall {
+        shard_id,
+        ..v1::ShardCall::default()
+    }
+}
+
+fn answered_shard(answer: &v1::ShardAnswer) -> Option<u32> {
+    match answer.answer.as_ref()? {
+        Answer::Status(status) => Some(status.shard_id),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_every_kind_are_answered_and_matched() {
+    let ((one, _), (two, echo)) = pair(&Wires::default()).await;
+    let (first, second) = tokio::join!(
+        one.call_shard(TWO, shard_call(7), TTL),
+        one.call_shard(TWO, shard_call(8), TTL),
+    );
+    assert_eq!(answered_shard(&first.unwrap()), Some(7));
+    assert_eq!(answered_shard(&second.unwrap()), Some(8));
+    let delivered = one.deliver(TWO, v1::Delivery::default(), TTL).await;
+    assert_eq!(delivered, Ok(v1::DeliveryAnswer::default()));
+    let reply = one.call(TWO, GroupId::new(3), v1::RaftRequest::default(), TTL);
+    assert_eq!(reply.await, Ok(v1::RaftReply::default()));
+    assert_eq!(*echo.raft.lock().unwrap(), [GroupId::new(3)]);
+    // The other direction came about by itself, from the hello.
+    let back = two.call_shard(NodeId::new(1), shard_call(9), TTL).await;
+    assert_eq!(answered_shard(&back.unwrap()), Some(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_groups_arrive_in_the_order_in_which_they_were_sent() {
+    let ((one, _), (_two, echo)) = pair(&Wires::default()).await;
+    let groups: Vec<GroupId> = (0..200).map(GroupId::new).collect();
+    let calls = groups
+        .iter()
+        .map(|group| one.call(TWO, *group, v1::RaftRequest::default(), TTL));
+    for reply in futures_util::future::join_all(calls).await {
+        assert!(reply.is_ok(), "{reply:?}");
+    }
+    assert_eq!(*echo.raft.lock().unwrap(), groups);
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_that_is_not_known_or_not_there_was_certainly_not_called() {
+    let ((one, _), _two) = pair(&Wires::default()).await;
+    let strange = one.call_shard(NodeId::new(9), shard_call(1), TTL).await;
+    assert!(
+        matches!(strange, Err(CallError::NotSent { .. })),
+        "{strange:?}"
+    );
+    one.know(NodeId::new(9), BootCount::new(1), "nowhere:1");
+    let absent = one.call_shard(NodeId::new(9), shard_call(1), TTL).await;
+    assert!(
+        matches!(absent, Err(CallError::NotSent { .. })),
+        "{absent:?}"
+    );
+    let own = one.call_shard(NodeId::new(1), shard_call(1), TTL).await;
+    assert!(matches!(own, Err(CallError::NotSent { .. })), "{own:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_without_an_answer_in_its_time_is_unknown() {
+    let ((one, _), _two) = pair(&Wires::default()).await;
+    let silent = one
+        .call_metadata(TWO, v1::MetadataCall::default(), TTL)
+        .await;
+    assert!(
+        matches!(silent, Err(CallError::Unknown { .. })),
+        "{silent:?}"
+    );
+    assert!(one.is_reachable(TWO), "the link itself is fine");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cut_link_is_given_up_after_its_silence_and_comes_back_when_it_heals() {
+    let wires = Wires::default();
+    let ((one, _), (two, _)) = pair(&wires).await;
+    wires.cut(true);
+    let eaten = one.call_shard(TWO, shard_call(7), TTL * 10).await;
+    assert!(matches!(eaten, Err(CallError::Unknown { .. })), "{eaten:?}");
+    down(&one, 2).await;
+    down(&two, 1).await;
+    let unsent = one.call_shard(TWO, shard_call(7), TTL).await;
+    assert!(
+        matches!(unsent, Err(CallError::NotSent { .. })),
+        "{unsent:?}"
+    );
+    wires.cut(false);
+    up(&one, 2).await;
+    let answer = one.call_shard(TWO, shard_call(7), TTL).await;
+    assert_eq!(answered_shard(&answer.unwrap()), Some(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_link_stays_up() {
+    let ((one, _), (two, _)) = pair(&Wires::default()).await;
+    for _ in 0..1_000 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(one.is_reachable(TWO) && two.is_reachable(NodeId::new(1)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_that_moved_is_found_at_its_new_address() {
+    let wires = Wires::default();
+    let (one, _) = node(&wires, 1, 1).await;
+    one.know(TWO, BootCount::new(1), "nowhere:1");
+    let (two, _) = node(&wires, 2, 2).await;
+    // It dials, and says in its hello where it is.
+    two.know(NodeId::new(1), BootCount::new(1), "node1:1");
+    up(&one, 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_copy_of_a_node_gets_no_connection_in_either_direction() {
+    let wires = Wires::default();
+    let (one, _) = node(&wires, 1, 1).await;
+    one.know(TWO, BootCount::new(5), "node2:1");
+    let (old, _) = node(&wires, 2, 4).await;
+    old.know(NodeId::new(1), BootCount::new(1), "node1:1");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!one.is_reachable(TWO) && !old.is_reachable(NodeId::new(1)));
+    let refused = old.call_shard(NodeId::new(1), shard_call(1), TTL).await;
+    let message = refused.unwrap_err().to_string();
+    assert!(
+        message.contains("boot 5") && message.contains("boot 4"),
+        "{message}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn snapshot_arrives_whole_on_a_connection_of_its_own() {
+    let ((one, _), (_two, echo)) = pair(&Wires::default()).await;
+    let body = Bytes::from(vec![7; FRAME_BYTES + 12_345]);
+    let head = v1::RaftSnapshot {
+        body_bytes: u64::try_from(body.len()).unwrap(),
+        ..v1::RaftSnapshot::default()
+    };
+    let sent = one.send_snapshot(TWO, GroupId::new(3), head.clone(), body.clone(), TTL * 100);
+    assert_eq!(sent.await, Ok(v1::RaftReply::default()));
+    assert_eq!(*echo.snapshots.lock().unwrap(), [body.len()]);
+    let short = v1::RaftSnapshot {
+        body_bytes: 10,
+        ..head
+    };
+    let refused = one
+        .send_snapshot(TWO, GroupId::new(3), short, body, TTL * 100)
+        .await;
+    assert!(
+        matches!(refused, Err(TransportError::Broken { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(echo.snapshots.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn message_over_the_limit_stays_here_and_the_link_stays_up() {
+    let ((one, _), _two) = pair(&Wires::default()).await;
+    let mut call = shard_call(1);
+    call.call = Some(v1::shard_call::Call::Submit(v1::ShardSubmit {
+        jobs: vec![v1::NewJob {
+            payload: Bytes::from(vec![0; FRAME_BYTES]),
+            ..v1::NewJob::default()
+        }],
+        metadata_index: 0,
+    }));
+    let refused = one.call_shard(TWO, call, TTL).await;
+    assert!(
+        matches!(refused, Err(CallError::NotSent { .. })),
+        "{refused:?}"
+    );
+    assert!(one.is_reachable(TWO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopped_peers_end_every_call_and_take_no_more() {
+    let ((one, _), (two, _)) = pair(&Wires::default()).await;
+    let (silent, ()) = tokio::join!(
+        one.call_metadata(TWO, v1::MetadataCall::default(), TTL * 10),
+        two.stop(),
+    );
+    assert!(
+        matches!(silent, Err(CallError::Unknown { .. })),
+        "{silent:?}"
+    );
+    down(&one, 2).await;
+    one.stop().await;
+    let late = one.call_shard(TWO, shard_call(1), TTL).await;
+    assert!(matches!(late, Err(CallError::NotSent { .. })), "{late:?}");
+}
