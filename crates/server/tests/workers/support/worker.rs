@@ -95,10 +95,9 @@ impl TestWorker {
             ..v1::WorkerHello::default()
         };
         worker.say(Body::Hello(hello)).await;
-        match worker.hear().await {
-            Said::Opened(_) => worker,
-            other => panic!("not opened: {other:?}"),
-        }
+        let answer = worker.hear().await;
+        assert!(matches!(answer, Said::Opened(_)), "{answer:?}");
+        worker
     }
 
     /// A connection without a hello.
