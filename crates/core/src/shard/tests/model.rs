@@ -156,10 +156,9 @@ impl Model {
         if let Some(first) = first {
             let mut own = self.keys.iter().filter(|(_, job)| **job == first);
             let is_own = key.is_none() || own.next().map(|(own, _)| own) == key.as_ref();
-            return match self.submitted_before(first, submit.digest) {
-                Kind::Submitted { .. } | Kind::NoLongerKept if !is_own => Kind::OtherKey,
-                other => other,
-            };
+            let kind = self.submitted_before(first, submit.digest);
+            let is_other_key = !is_own && kind != Kind::OtherPayload;
+            return if is_other_key { Kind::OtherKey } else { kind };
         }
         let life = match submit.delay.is_zero() {
             true => Life::Ready,

@@ -5,7 +5,8 @@ use leasehold_api::convert::workers as convert;
 use leasehold_api::convert::writes::{Write, write as to_write, write_answer};
 use leasehold_api::{ApiError, v1};
 use leasehold_core::shard::Outcome;
-use leasehold_types::{NodeId, Timestamp, limits};
+use leasehold_core::shard::dispatcher::Offer;
+use leasehold_types::{NodeId, ShardEpoch, Timestamp, limits};
 use tokio::sync::SemaphorePermit;
 
 use super::{ask, writes};
@@ -13,18 +14,13 @@ use crate::shards::mailbox::Event;
 use crate::shards::replica::{RESERVE_KIB, Shared};
 
 /// Takes over the slots that a worker's gateway lends.
-///
-/// SUBTLE: grants are counted by leadership. An offer that counts those of another one has seen none of this one: it
-/// lends nothing, and is answered with the count to go by.
 pub(super) async fn offer(
     shared: &Shared,
     request: v1::WorkerOffer,
 ) -> Result<v1::WorkerOfferAnswer, ApiError> {
-    let (mut offer, counted_in) = convert::offer(request)?;
-    if Some(counted_in) != *shared.serving.borrow() {
-        offer.granted_seen = 0;
-        offer.free = 0;
-    }
+    let (offer, counted_in) = convert::offer(request)?;
+    let serving = *shared.serving.borrow();
+    let offer = as_counted_in(serving, offer, counted_in);
     let offer = Box::new(offer);
     let taken = ask(shared, |reply| Event::Offer { offer, reply }).await;
     let taken = taken.ok_or_else(|| shared.not_leader())?;
@@ -34,6 +30,19 @@ pub(super) async fn offer(
         backlog: taken.backlog,
         refused: !taken.is_taken,
     })
+}
+
+/// SUBTLE: grants are counted by leadership. An offer that counts those of another one has seen none of this one: it
+/// lends nothing, and is answered with the count to go by.
+fn as_counted_in(serving: Option<ShardEpoch>, offer: Offer, counted_in: ShardEpoch) -> Offer {
+    if serving == Some(counted_in) {
+        return offer;
+    }
+    Offer {
+        free: 0,
+        granted_seen: 0,
+        ..offer
+    }
 }
 
 /// Answers renewals. Only the leader does: a gateway that vouched for it would keep leases alive that are gone.
@@ -160,5 +169,29 @@ fn refused((job_id, fence): (String, String), error: ApiError) -> v1::WriteAnswe
         fence,
         number: 0,
         answer: Some(v1::write_answer::Answer::Error(error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offer_that_counts_another_leadership_s_grants_lends_nothing() {
+        let (mine, other) = (ShardEpoch::new(2), ShardEpoch::new(1));
+        let wire = v1::WorkerOffer {
+            session: leasehold_types::SessionId::from_random(1).to_string(),
+            worker: "w1".to_owned(),
+            region: "eu".to_owned(),
+            queues: vec!["chat".to_owned()],
+            free: 3,
+            granted_seen: 7,
+            epoch: other.get(),
+            ..v1::WorkerOffer::default()
+        };
+        let (offer, counted_in) = convert::offer(wire).unwrap();
+        let taken = as_counted_in(Some(mine), offer.clone(), counted_in);
+        assert_eq!((taken.free, taken.granted_seen), (0, 0));
+        assert_eq!(as_counted_in(Some(other), offer.clone(), counted_in), offer);
     }
 }
