@@ -28,6 +28,8 @@ pub(super) struct Loan {
     /// The leader does not hold what was offered: offer again at once.
     offer_again: bool,
     failures: u32,
+    /// When an offer last found no leader; none when there was one that refused.
+    failed_at: Option<Timestamp>,
     retry_at: Timestamp,
     sent_at: Timestamp,
     sent_spoken: u64,
@@ -65,8 +67,10 @@ impl Loan {
         self.known.saturating_sub(self.missing())
     }
 
-    pub(super) const fn failures(&self) -> u32 {
-        self.failures
+    /// Whether a leader is there that takes offers, as far as is known. News of work show that one has come since.
+    pub(super) fn is_usable(&self, news_at: Timestamp) -> bool {
+        let has_come = self.failed_at.is_some_and(|at| news_at > at);
+        self.failures < FAILURES || has_come
     }
 
     /// Whether a leader has, or may have, heard of the session.
@@ -83,6 +87,7 @@ impl Loan {
         }
         self.learn(grant, now);
         self.missing.remove(&grant);
+        self.failures = 0;
         self.busy_at = Some(now);
         self.waiting_since = Some(now);
         self.barren_until = Timestamp::ZERO;
@@ -129,6 +134,7 @@ impl Loan {
             // A leader that was deposed meanwhile: its answer says nothing about the one in charge.
             self.ceiling = self.ceiling.max(asked.ceiling);
             self.offer_again = true;
+            self.retry_at = now + RETRY.base;
             return;
         }
         self.failures = 0;
@@ -143,6 +149,7 @@ impl Loan {
     fn refuse(&mut self, now: Timestamp) {
         self.ceiling = self.known;
         self.failures = FAILURES;
+        self.failed_at = None;
         self.busy_at = None;
         self.offer_again = true;
         self.retry_at = now + RETRY.cap;
@@ -187,6 +194,7 @@ impl Loan {
         }
         self.offer_again = true;
         self.failures = self.failures.saturating_add(1);
+        self.failed_at = Some(now);
         self.retry_at = now + backoff(&RETRY, self.failures, draw);
     }
 

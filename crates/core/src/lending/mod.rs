@@ -272,7 +272,7 @@ impl Lending {
             Candidate {
                 shard: *shard,
                 home: board.is_home(*shard),
-                usable: board.has(*shard) && loan.failures() < FAILURES,
+                usable: board.has(*shard) && loan.is_usable(news.1),
                 backlog: loan.backlog(news, &self.pace, now),
                 lent: u32::try_from(loan.exposure()).unwrap_or(u32::MAX),
                 lingers: loan.lingers(&self.pace, now),

@@ -256,6 +256,40 @@ fn slots_that_a_leader_refuses_go_elsewhere_and_come_back_in_a_while() {
 }
 
 #[test]
+fn news_of_work_bring_slots_back_to_a_shard_that_had_no_leader() {
+    let mut story = Story::new();
+    story.says_free(1, 0);
+    for _ in 0..FAILURES {
+        let lost = story.only_offer();
+        assert_eq!(lost.shard, HOME);
+        let (lending, now) = (&mut story.lending, story.now);
+        lending.failed(HOME, lost.call, true, 0, now);
+        story.passes(RETRY.cap);
+    }
+    story.expect_and_answer(AWAY, 0, E1, 0);
+    story.expect_and_answer(AWAY, 1, E1, 0);
+    story.board.news(HOME, chat(), 1, story.now);
+    let offers = story.poll();
+    let shards: Vec<ShardId> = offers.iter().map(|offer| offer.shard).collect();
+    assert_eq!(shards, [HOME, AWAY], "{offers:?}");
+}
+
+#[test]
+fn deposed_leader_that_still_answers_is_not_asked_in_a_tight_circle() {
+    let mut story = Story::lending_home(1);
+    assert_eq!(
+        story.lending.arrived(HOME, E2, 1, story.now),
+        Arrival::Taken
+    );
+    story.says_free(1, 1);
+    let offer = story.only_offer();
+    story.answer(offer, E1, 0, 0);
+    assert!(story.poll().is_empty(), "not at once");
+    story.passes(RETRY.base);
+    assert_eq!(story.only_offer().epoch, E2);
+}
+
+#[test]
 fn grant_without_a_free_slot_is_handed_back() {
     let mut story = Story::lending_home(1);
     story.says_free(0, 0);
