@@ -4,7 +4,8 @@
 //! that a busy leader writes few large entries and an idle one answers in a single round trip. One request may spread
 //! over several entries and shares each with other requests; its answer is put together from all of them.
 //!
-//! What must hold: commands enter the log in the order in which they came; a request of which any part was proposed
+//! What must hold: commands are proposed in the order in which they came (an entry that has to wait for a majority may
+//! be overtaken in the log, which the dispatcher and the state take in any order); a request of which any part was proposed
 //! is never answered as not done.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -26,7 +26,9 @@ impl Dispatcher {
             let kind = self.matching.kind(*class);
             kind.is_some_and(|kind| !is_unreachable(&kind.region))
         });
+        // Once the last job is promised, the other classes need not be asked: there may be one for every worker.
         while poll.room() > 0
+            && self.matching.has_work()
             && let Some(class) = round.pop_front()
         {
             if let Some(grant) = self.next_grant(state, class, &mut cursors, now) {

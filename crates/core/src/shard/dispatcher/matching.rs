@@ -67,6 +67,9 @@ pub(super) struct Matching {
     hungry: BTreeSet<ClassId>,
     /// How far the journal of ready jobs was read.
     seen: Option<u64>,
+    /// How often a session was taken from a queue.
+    #[cfg(test)]
+    dequeued: u64,
 }
 
 /// Sessions and classes.
@@ -154,6 +157,10 @@ impl Matching {
     pub(super) fn dequeue(&mut self, id: ClassId) -> Option<SessionId> {
         let class = self.classes.get_mut(&id)?;
         let next = class.queue.pop_first();
+        #[cfg(test)]
+        {
+            self.dequeued += 1;
+        }
         if class.queue.is_empty() {
             self.hungry.remove(&id);
         }
@@ -171,10 +178,21 @@ impl Matching {
         }
     }
 
+    /// How often a session was taken from a queue.
+    #[cfg(test)]
+    pub(super) fn dequeued(&self) -> u64 {
+        self.dequeued
+    }
+
     /// How many sessions stand in queues.
     #[cfg(test)]
     pub(super) fn queued(&self) -> usize {
         self.classes.values().map(|class| class.queue.len()).sum()
+    }
+
+    /// Whether any lane may have a ready job.
+    pub(super) fn has_work(&self) -> bool {
+        !self.active.is_empty()
     }
 
     /// The classes that have both sessions in their queue and lanes with ready jobs.

@@ -6,8 +6,8 @@
 //!
 //! - calls [`Dispatcher::poll`] after every event (an offer, a batch settled, the gate opening, a verdict changing)
 //!   and at [`Dispatcher::next_deadline`], and proposes what it gives under a stamp that is not before that `now`;
-//! - hands every batch that this leadership proposed to [`Dispatcher::settle`], once, in the order of the log, with
-//!   what came of it, and sends the assignments that come back: a job leaves the leader only after its commit;
+//! - hands every batch that this leadership proposed to [`Dispatcher::settle`], once, with what came of it, and
+//!   sends the assignments that come back: a job leaves the leader only after its commit;
 //! - sends the worker's offer again at least once a renewal interval, since credit of a worker that was silent for the
 //!   longest lease among its queues is void.
 
@@ -47,6 +47,8 @@ pub use poll::Poll;
 #[derive(Debug)]
 pub struct Dispatcher {
     epoch: ShardEpoch,
+    /// Shard clock at the takeover.
+    started_at: Timestamp,
     sessions: Sessions,
     matching: Matching,
     leases: Leases,
@@ -80,6 +82,7 @@ impl Dispatcher {
     pub fn new(state: &ShardState, now: Timestamp) -> Self {
         let mut dispatcher = Self {
             epoch: state.epoch(),
+            started_at: now,
             sessions: Sessions::default(),
             matching: Matching::default(),
             leases: Leases::default(),
@@ -259,6 +262,12 @@ impl Dispatcher {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// How often a session was looked at to be given a job.
+    #[cfg(test)]
+    pub(super) fn sessions_tried(&self) -> u64 {
+        self.matching.dequeued()
     }
 
     /// Sessions that stand in queues for jobs.

@@ -149,7 +149,8 @@ impl Dispatcher {
     /// When the clock in the state has to move: a waiting job falls due, or the clock lags too far behind.
     pub(super) fn next_tick(&self, state: &ShardState) -> Option<Timestamp> {
         let waiting = state.index.next_waiting().map(|(due, _)| due);
-        let lag = clock_lag(state).map(|lag| state.stamp() + lag);
+        let led = state.stamp().since(self.started_at);
+        let lag = clock_lag(state, led).map(|lag| state.stamp() + lag);
         let from = waiting.into_iter().chain(lag).min()?;
         self.in_flight.tick.wanted(from)
     }
@@ -161,21 +162,25 @@ impl Dispatcher {
     }
 }
 
-/// How far the clock in the state may lag behind the leader's; none while no job waits for time to pass.
+/// How far the clock in the state may lag behind the leader's that has led for so long by it; none while no job waits
+/// for time to pass.
 ///
 /// SUBTLE: what the clock gained since the newest entry is lost with its leader. Were it not moved now and then,
 /// leaders that change every few seconds in an otherwise idle shard would each start from the same instant, and a dead
-/// worker's lease would live for as long as they do.
-fn clock_lag(state: &ShardState) -> Option<Duration> {
+/// worker's lease would live for as long as they do. A young leader moves it sooner, so that one that falls young
+/// loses no more than about half of its time.
+fn clock_lag(state: &ShardState, led: Duration) -> Option<Duration> {
     let is_live = !state.index.deadlines().is_empty();
     let is_leased = !state.index.leased().is_empty();
     match (is_leased, is_live) {
-        (true, _) => Some(LAG_WITH_LEASES),
-        (false, true) => Some(LAG_WITH_JOBS),
+        (true, _) => Some(led.clamp(LAG_AT_FIRST, LAG_WITH_LEASES)),
+        (false, true) => Some(led.clamp(LAG_AT_FIRST, LAG_WITH_JOBS)),
         (false, false) => None,
     }
 }
 
+/// When a leadership begins.
+const LAG_AT_FIRST: Duration = Duration::from_millis(250);
 /// While there are leases.
 const LAG_WITH_LEASES: Duration = Duration::from_secs(2);
 /// While there are jobs that have not ended, none of them leased.

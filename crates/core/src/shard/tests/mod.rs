@@ -1,5 +1,6 @@
 //! What must hold of a shard, rule by rule, and under random histories.
 
+mod astray;
 mod desk;
 mod dispatching;
 mod ends;
@@ -14,6 +15,7 @@ mod leasing;
 mod model;
 mod model_agrees;
 mod reading;
+mod slots;
 mod submits;
 mod takeovers;
 mod world;

@@ -129,6 +129,14 @@ fn dead_worker_s_lease_ends_in_an_idle_shard_whose_leaders_change_all_the_time()
 }
 
 #[test]
+fn dead_worker_s_lease_ends_though_no_leader_lasts_two_seconds() {
+    for spell in [400, 1_900] {
+        let watch = served(Temper::Dead, &[spell * MILLISECOND; 400], SECOND);
+        assert!(watch.gone_at.unwrap() <= 6 * LEASE, "{:?}", watch.gone_at);
+    }
+}
+
+#[test]
 fn dead_worker_s_lease_ends_after_one_lease_without_takeovers() {
     let watch = served(Temper::Dead, &[], 100 * SECOND);
     assert_eq!(watch.end(), Some((LEASE, ExpireReason::Silent)));
