@@ -53,6 +53,9 @@ pub const DETAIL_BYTES: usize = 8 * 1024;
 pub const KEYS: usize = 1_000_000;
 /// Live and retained jobs held by one shard.
 pub const SHARD_JOBS: usize = 4_000_000;
+/// Bytes of payloads, results and histories held by one shard: 4 GiB. Headers and indexes come on top, a few hundred
+/// bytes a job; and a snapshot that is being made is as large again.
+pub const SHARD_BYTES: usize = 4 * 1024 * 1024 * 1024;
 /// Longest delay before a job may first run.
 pub const DELAY_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Longest lease.

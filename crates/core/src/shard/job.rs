@@ -215,3 +215,36 @@ pub struct Job {
     /// What it does not.
     pub body: JobBody,
 }
+
+impl Job {
+    /// Bytes that it holds beside its header: payload, result, history, and why it ended. The same on every replica.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let result = self.body.result.as_ref().map_or(0, Bytes::len);
+        let history = self.body.history.iter().map(AttemptRecord::bytes);
+        let reason = match &self.header.state {
+            JobState::Cancelled { reason, .. } | JobState::Dead { reason, .. } => reason.len(),
+            JobState::Waiting { .. }
+            | JobState::Ready
+            | JobState::Leased(_)
+            | JobState::Done { .. } => 0,
+        };
+        self.body.payload.len() + result + history.sum::<usize>() + reason
+    }
+}
+
+/// About what an attempt takes beside its texts.
+const RECORD_BYTES: usize = 256;
+
+impl AttemptRecord {
+    fn bytes(&self) -> usize {
+        let texts = match &self.end {
+            AttemptEnd::Failed {
+                message, detail, ..
+            } => message.len() + detail.len(),
+            AttemptEnd::Released { reason } => reason.len(),
+            AttemptEnd::Completed | AttemptEnd::Expired(_) | AttemptEnd::Cancelled => 0,
+        };
+        RECORD_BYTES + texts
+    }
+}

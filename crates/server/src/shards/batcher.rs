@@ -5,8 +5,8 @@
 //! over several entries and shares each with other requests; its answer is put together from all of them.
 //!
 //! What must hold: commands are proposed in the order in which they came (an entry that has to wait for a majority may
-//! be overtaken in the log, which the dispatcher and the state take in any order); a request of which any part was proposed
-//! is never answered as not done.
+//! be overtaken in the log, and the dispatcher and the state take either order); a request of which any part was
+//! proposed is never answered as not done.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -51,6 +51,7 @@ pub struct Owner {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) jobs: usize,
+    pub(super) bytes: usize,
     pub(super) keys: usize,
     pub(super) pools: usize,
     pub(super) tenants: usize,
@@ -62,6 +63,7 @@ pub(super) struct Bounds {
 impl Bounds {
     const DEFAULT: Self = Self {
         jobs: limits::SHARD_JOBS,
+        bytes: limits::SHARD_BYTES,
         keys: limits::KEYS,
         pools: limits::POOLS,
         tenants: limits::TENANTS,
@@ -196,9 +198,7 @@ impl ShardState {
 
     /// Changes what no index is made from.
     pub(super) fn amend(&mut self, job: JobId, change: impl FnOnce(&mut Job)) {
-        if let Some(job) = self.jobs.get_mut(job) {
-            change(job);
-        }
+        self.jobs.change(job, change);
     }
 }
 
@@ -247,6 +247,7 @@ impl ShardState {
         self.index.enter(&job.header, slot.pool);
         self.queues.enter(&job.header);
         note(Some((id, &from)), &job.header, changes);
+        self.jobs.recount(id);
     }
 
     /// Lets go of an ended job, and remembers its id and key for as long as the queue says.

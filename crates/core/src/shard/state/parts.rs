@@ -143,6 +143,7 @@ impl ShardState {
         self.index.agrees_with(&rebuilt.index)
             && self.queues.agrees_with(&rebuilt.queues)
             && self.keys.agrees_with(&rebuilt.keys)
+            && self.jobs.bytes() == rebuilt.jobs.bytes()
             && *self == rebuilt
     }
 

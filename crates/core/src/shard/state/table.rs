@@ -17,17 +17,26 @@ use crate::shard::job::Job;
 pub(super) struct Slot {
     pub(super) job: Arc<Job>,
     pub(super) pool: PoolId,
+    /// [`Job::bytes`], as last counted.
+    bytes: usize,
 }
 
 /// All jobs, in the order of ids.
 #[derive(Debug, Clone, Default)]
 pub(in crate::shard) struct JobTable {
     slots: BTreeMap<JobId, Slot>,
+    /// What all jobs hold beside their headers.
+    bytes: usize,
 }
 
 impl JobTable {
     pub(in crate::shard) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Bytes that all jobs hold beside their headers.
+    pub(in crate::shard) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(in crate::shard) fn get(&self, id: JobId) -> Option<&Job> {
@@ -42,20 +51,34 @@ impl JobTable {
         self.slots.get_mut(&id)
     }
 
-    /// A job to change. What an index is made from is changed through the state only.
-    pub(super) fn get_mut(&mut self, id: JobId) -> Option<&mut Job> {
-        self.slots
-            .get_mut(&id)
-            .map(|slot| Arc::make_mut(&mut slot.job))
+    /// Changes a job. What an index is made from is changed through the state only.
+    pub(super) fn change(&mut self, id: JobId, change: impl FnOnce(&mut Job)) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            change(Arc::make_mut(&mut slot.job));
+            self.recount(id);
+        }
+    }
+
+    /// Counts a job's bytes anew: it was changed in place.
+    pub(super) fn recount(&mut self, id: JobId) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            let bytes = slot.job.bytes();
+            self.bytes = self.bytes - slot.bytes + bytes;
+            slot.bytes = bytes;
+        }
     }
 
     pub(super) fn insert(&mut self, job: Job, pool: PoolId) {
+        let (id, bytes) = (job.header.id, job.bytes());
         let job = Arc::new(job);
-        self.slots.insert(job.header.id, Slot { job, pool });
+        self.bytes += bytes;
+        self.slots.insert(id, Slot { job, pool, bytes });
     }
 
     pub(super) fn remove(&mut self, id: JobId) -> Option<Arc<Job>> {
-        self.slots.remove(&id).map(|slot| slot.job)
+        let slot = self.slots.remove(&id)?;
+        self.bytes -= slot.bytes;
+        Some(slot.job)
     }
 
     pub(in crate::shard) fn iter(&self) -> impl ExactSizeIterator<Item = &Job> {

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use leasehold_types::{ErrorCode, IdempotencyKey, QueueName, limits};
 
 use super::fixture::{Fixture, SECOND, digest, job, submit, tenant};
+use crate::policy::QueuePolicy;
 use crate::requirement::Requirement;
-use crate::shard::command::{Cancel, Command, Submit};
+use crate::shard::command::{Cancel, Command, Purge, Submit};
 use crate::shard::job::JobState;
 use crate::shard::outcome::{Change, Outcome, Refusal, Submitted};
 
@@ -222,6 +223,30 @@ fn full_shard_refuses_new_jobs_with_a_time_and_still_finds_old_ones() {
     assert_eq!(refused.code(), ErrorCode::ResourceExhausted);
     assert!(refused.retry_after().is_some());
     assert_eq!(shard.submit(submit(1)), taken(1, true));
+}
+
+#[test]
+fn shard_full_of_bytes_refuses_new_jobs_and_still_takes_results_until_some_are_gone() {
+    let mut shard = Fixture::with_policy(QueuePolicy {
+        retain_done: SECOND,
+        ..QueuePolicy::default()
+    });
+    shard.state = shard.state.with_bounds(|bounds| bounds.bytes = 2_000);
+    let of = |number: u8, bytes: usize| Submit {
+        payload: vec![number; bytes].into(),
+        ..submit(number)
+    };
+    assert_eq!(shard.submit(of(1, 1_500)), taken(1, false));
+    let refused = refusal(shard.submit(of(2, 501)));
+    assert_eq!(refused.code(), ErrorCode::ResourceExhausted);
+    assert!(refused.retry_after().is_some());
+    assert_eq!(shard.submit(of(3, 500)), taken(3, false));
+    let fence = shard.lease(1);
+    let done = shard.complete(job(1), fence, 7);
+    assert_eq!(done, Outcome::Completed { repeated: false });
+    shard.pass(SECOND);
+    shard.one(Command::Purge(Purge { limit: 9 }));
+    assert_eq!(shard.submit(of(2, 501)), taken(2, false));
 }
 
 #[test]

@@ -70,6 +70,10 @@ impl Applying<'_> {
             let free = self.state.next_free_job();
             return Err(self.full("as many jobs as it may", bounds.jobs, free));
         }
+        if self.state.jobs.bytes() + submit.payload.len() > bounds.bytes {
+            let free = self.state.next_free_job();
+            return Err(self.full("as many bytes as it may", bounds.bytes, free));
+        }
         if !self.state.has_room_for_tenant(tenant) {
             return Err(self.full("jobs of as many tenants as it may", bounds.tenants, None));
         }
