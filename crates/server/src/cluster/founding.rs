@@ -57,10 +57,10 @@ pub(crate) async fn found(
 
 async fn lead(group: &Group<MetadataState>) -> Result<(), FoundingError> {
     let mut status = group.watch();
-    let leading = status.wait_for(leasehold_consensus::GroupStatus::is_leader);
-    match timeout(ELECTION, leading).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(FoundingError::NoLeader),
+    let decided = status.wait_for(|status| status.is_leader() || status.fatal.is_some());
+    match timeout(ELECTION, decided).await {
+        Ok(Ok(status)) if status.is_leader() => Ok(()),
+        Ok(Ok(_) | Err(_)) | Err(_) => Err(FoundingError::NoLeader),
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Replicas {
     pub(super) deliveries: Deliveries,
     pub(super) opener: Opener,
     pub(super) tasks: Tasks,
-    /// How many metadata entries' worth of replicas are open: readiness waits for the first.
+    /// Index of the metadata whose replicas are open here: readiness waits for it.
     pub(super) opened: watch::Sender<u64>,
 }
 

@@ -42,5 +42,5 @@ fn missing(metadata: &MetadataState, node: NodeId, opened: u64) -> Option<&'stat
     if metadata.shards().len() == 0 {
         return Some("waiting for the first shard");
     }
-    (opened == 0).then_some("opening replicas")
+    (opened < metadata.applied()).then_some("opening replicas")
 }

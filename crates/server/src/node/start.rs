@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use leasehold_consensus::Group;
 use leasehold_core::metadata::MetadataState;
 use leasehold_core::metadata::command::Addresses;
 use leasehold_types::GroupId;
@@ -40,7 +41,13 @@ pub(super) async fn start(config: Config, seam: Seam) -> Result<Node, StartError
     let peers = peers(&entry, &seam);
     let timings = raft_timings(entry.membership.timings);
     let opener = store.opener(entry.membership.node, timings, &peers, &seam);
-    let cluster = open_cluster(&mut entry, &opener, peers, &seam).await?;
+    let cluster = match open_cluster(&mut entry, &opener, &peers, &seam).await {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            peers.stop().await;
+            return Err(error);
+        }
+    };
     let works = Works::new(config, seam, cluster, store);
     works.run(entry, opener);
     Ok(works.open_doors(client_door, peer_door))
@@ -78,16 +85,29 @@ fn peers(entry: &Entry, seam: &Seam) -> Peers {
 async fn open_cluster(
     entry: &mut Entry,
     opener: &Opener,
-    peers: Peers,
+    peers: &Peers,
     seam: &Seam,
 ) -> Result<Cluster, StartError> {
     let machine = MetadataState::default();
     let group = opener.open(GroupId::METADATA, machine).await?;
-    if let Some((found, founder)) = &entry.founding {
-        cluster::found(&group, found.clone(), founder.add_node()).await?;
-        entry.keepsake.founded(&seam.disk)?;
+    if let Err(error) = found(entry, &group, seam).await {
+        group.shutdown().await;
+        return Err(error);
     }
-    Ok(Cluster::new(entry.membership.clone(), group, peers, seam))
+    let membership = entry.membership.clone();
+    Ok(Cluster::new(membership, group, peers.clone(), seam))
+}
+
+async fn found(
+    entry: &mut Entry,
+    group: &Group<MetadataState>,
+    seam: &Seam,
+) -> Result<(), StartError> {
+    let Some((found, founder)) = &entry.founding else {
+        return Ok(());
+    };
+    cluster::found(group, found.clone(), founder.add_node()).await?;
+    entry.keepsake.founded(&seam.disk)
 }
 
 /// The parts of a node, put together.

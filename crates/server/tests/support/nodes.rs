@@ -81,9 +81,9 @@ impl Place {
     }
 }
 
-/// `LEASEHOLD_TEST_LOG=debug` shows what the nodes write.
+/// `TEST_LOG=debug` shows what the nodes write.
 fn show_log_if_asked() {
-    if let Ok(level) = std::env::var("LEASEHOLD_TEST_LOG") {
+    if let Ok(level) = std::env::var("TEST_LOG") {
         let format = LogFormat::Text;
         // Every test but the first finds it installed.
         let _ = telemetry::install(&LogConfig { format, level });

@@ -24,10 +24,11 @@ fn shard_call(shard_id: u32) -> v1::ShardCall {
 }
 
 fn answered_shard(answer: &v1::ShardAnswer) -> Option<u32> {
-    match answer.answer.as_ref()? {
-        Answer::Status(status) => Some(status.shard_id),
-        other => panic!("{other:?}"),
-    }
+    let answer = answer.answer.as_ref()?;
+    let Answer::Status(status) = answer else {
+        panic!("{answer:?}");
+    };
+    Some(status.shard_id)
 }
 
 #[tokio::test(start_paused = true)]
