@@ -193,14 +193,11 @@ async fn folder_and_port_that_are_taken_are_named_with_the_way_out() {
     let mut config = other.founder(1);
     config.listen.client = node.addresses().client.clone();
     let error = nodes::open(config).await.err().unwrap();
-    let StartError::Listen {
-        setting, source, ..
-    } = &error
-    else {
+    let StartError::Listen { setting, cause, .. } = &error else {
         panic!("{error}");
     };
     assert_eq!(
-        (*setting, source.kind()),
+        (*setting, cause.kind()),
         ("listen.client", io::ErrorKind::AddrInUse)
     );
     assert!(

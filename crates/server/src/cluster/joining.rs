@@ -37,12 +37,12 @@ pub enum JoinError {
     )]
     OnlyItself,
     /// The cluster will not have it.
-    #[error("the node at {address} does not let this one join: {source}")]
+    #[error("the node at {address} does not let this one join: {cause}")]
     Refused {
         /// Who said so.
         address: String,
-        /// What it said.
-        source: Box<ApiError>,
+        /// What it said; part of the message, and so not a source of its own.
+        cause: Box<ApiError>,
     },
 }
 
@@ -100,10 +100,10 @@ pub(crate) async fn join(
         for address in &others {
             match ask(address, &request, seam).await {
                 Ok(joined) => return Ok(joined),
-                Err(source) if is_final(source.code) => {
+                Err(cause) if is_final(cause.code) => {
                     let address = (*address).clone();
-                    let source = Box::new(source);
-                    return Err(JoinError::Refused { address, source });
+                    let cause = Box::new(cause);
+                    return Err(JoinError::Refused { address, cause });
                 }
                 Err(error) => waiting.note(address, &error.message),
             }

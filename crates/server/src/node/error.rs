@@ -36,12 +36,12 @@ pub enum StartError {
     #[error(transparent)]
     Log(#[from] OpenLogError),
     /// The operating system gives no thread.
-    #[error("cannot start the thread that writes the log: {0}")]
+    #[error("cannot start the thread that writes the log")]
     Thread(#[source] io::Error),
     /// An address cannot be listened on.
     #[error(
-        "cannot listen for {whom} at {address}: {source}{}",
-        way_out(source, setting)
+        "cannot listen for {whom} at {address}: {cause}{}",
+        way_out(cause, setting)
     )]
     Listen {
         /// Clients or peers.
@@ -50,8 +50,8 @@ pub enum StartError {
         setting: &'static str,
         /// The address.
         address: String,
-        /// What the operating system said.
-        source: io::Error,
+        /// What the operating system said; part of the message, and so not a source of its own.
+        cause: io::Error,
     },
     /// A second founding on one folder.
     #[error(
@@ -133,7 +133,7 @@ mod tests {
             whom: "clients",
             setting: "listen.client",
             address: "127.0.0.1:7101".to_owned(),
-            source: io::Error::from(io::ErrorKind::AddrInUse),
+            cause: io::Error::from(io::ErrorKind::AddrInUse),
         };
         let message = error.to_string();
         assert!(message.contains("127.0.0.1:7101"), "{message}");

@@ -27,11 +27,11 @@ pub(super) async fn listen(
     address: &str,
 ) -> Result<Listener, StartError> {
     let listening = seam.net.listen(address).await;
-    listening.map_err(|source| StartError::Listen {
+    listening.map_err(|cause| StartError::Listen {
         whom,
         setting,
         address: address.to_owned(),
-        source,
+        cause,
     })
 }
 
