@@ -6,7 +6,7 @@ use std::time::Duration;
 use leasehold_core::shard::Command;
 use leasehold_core::shard::dispatcher::{LiveLease, Offer, Renewal, RenewalAnswer};
 use leasehold_core::shard::view::ShardStats;
-use leasehold_types::{FenceToken, JobId, NodeId, RegionName, SessionId, ShardEpoch};
+use leasehold_types::{FenceToken, JobId, NodeId, RegionName, SessionId, ShardEpoch, Timestamp};
 use tokio::sync::oneshot;
 
 use super::batcher::Written;
@@ -55,6 +55,8 @@ pub(super) struct Undelivered {
     pub(super) fence: FenceToken,
     pub(super) session: SessionId,
     pub(super) gateway: NodeId,
+    /// On the shard's clock.
+    pub(super) sent_at: Timestamp,
     pub(super) fate: Fate,
 }
 

@@ -28,15 +28,17 @@ pub(super) struct Gateways {
 }
 
 impl Gateways {
-    /// A delivery did not arrive, as far as anybody knows. Those that were sent before the pause began say nothing new.
-    pub(super) fn missed(&mut self, gateway: NodeId, now: Timestamp) {
+    /// A delivery did not arrive, as far as anybody knows. Says whether that is news: what was sent before the newest
+    /// trial began is not, however late it is found out.
+    pub(super) fn missed(&mut self, gateway: NodeId, sent_at: Timestamp, now: Timestamp) -> bool {
         let length = match self.pauses.get(&gateway) {
-            Some(pause) if now < pause.until => return,
+            Some(pause) if sent_at < pause.until => return false,
             Some(pause) => (pause.length * 2).min(PAUSE_MAX),
             None => PAUSE,
         };
         let until = now + length;
         self.pauses.insert(gateway, Pause { length, until });
+        true
     }
 
     /// A delivery arrived.
@@ -67,7 +69,7 @@ mod tests {
         let mut gateways = Gateways::default();
         let mut now = START;
         for secs in [1, 2, 4, 8, 16, 32, 60, 60] {
-            gateways.missed(GATEWAY, now);
+            assert!(gateways.missed(GATEWAY, now, now));
             let pause = Duration::from_secs(secs);
             assert!(gateways.is_aside(GATEWAY, now + pause - Duration::from_micros(1)));
             now = now + pause;
@@ -78,14 +80,16 @@ mod tests {
     #[test]
     fn deliveries_lost_together_count_as_one() {
         let mut gateways = Gateways::default();
-        (0..9).for_each(|_| gateways.missed(GATEWAY, START));
-        assert!(!gateways.is_aside(GATEWAY, START + PAUSE));
+        assert!(gateways.missed(GATEWAY, START, START));
+        // Sent with the first, and found out when the pause is long over.
+        assert!(!gateways.missed(GATEWAY, START, START + PAUSE * 9));
+        assert!(!gateways.is_aside(GATEWAY, START + PAUSE * 9));
     }
 
     #[test]
     fn gateway_that_is_reached_starts_anew() {
         let mut gateways = Gateways::default();
-        gateways.missed(GATEWAY, START);
+        gateways.missed(GATEWAY, START, START);
         gateways.reached(GATEWAY);
         assert!(!gateways.is_aside(GATEWAY, START) && !gateways.is_doubted(GATEWAY));
     }

@@ -130,10 +130,12 @@ impl Dispatcher {
         }
     }
 
-    /// A delivery to a gateway did not arrive, as far as anybody knows: its workers are dropped, and their offers are
-    /// not taken for a while.
-    pub fn missed_gateway(&mut self, gateway: NodeId, now: Timestamp) {
-        self.gateways.missed(gateway, now);
+    /// A delivery to a gateway, sent at that time, did not arrive as far as anybody knows: its workers are dropped, and
+    /// their offers are not taken for a while. Nothing happens if the gateway was put aside and tried again since.
+    pub fn missed_gateway(&mut self, gateway: NodeId, sent_at: Timestamp, now: Timestamp) {
+        if !self.gateways.missed(gateway, sent_at, now) {
+            return;
+        }
         for session in self.sessions.of_gateway(gateway) {
             self.forget(session);
         }

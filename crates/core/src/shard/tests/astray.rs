@@ -28,7 +28,8 @@ fn gateway_that_is_not_reached_lends_nothing_until_its_pause_is_over() {
     let mut desk = Desk::new();
     let gateway = NodeId::new(1);
     desk.shard.submit(submit(1));
-    desk.dispatcher.missed_gateway(gateway, desk.shard.now);
+    desk.dispatcher
+        .missed_gateway(gateway, desk.shard.now, desk.shard.now);
     assert!(!desk.dispatcher.offer(offer(1, 1), desk.shard.now));
     assert!(desk.run().is_empty());
     desk.shard.pass(SECOND);
@@ -47,7 +48,7 @@ fn job_that_reaches_no_worker_is_neither_dead_nor_lost_however_long_that_lasts()
         desk.dispatcher.offer(offer(1, 1), desk.shard.now);
         for grant in desk.run() {
             desk.dispatcher
-                .missed_gateway(grant.gateway, desk.shard.now);
+                .missed_gateway(grant.gateway, desk.shard.now, desk.shard.now);
             let back = Release {
                 job: grant.job,
                 fence: grant.fence,

@@ -95,7 +95,7 @@ fn workers_of_a_gateway_that_is_gone_are_granted_nothing() {
         ..offer(2, 1)
     });
     desk.dispatcher
-        .missed_gateway(NodeId::new(1), desk.shard.now);
+        .missed_gateway(NodeId::new(1), desk.shard.now, desk.shard.now);
     desk.shard.submit(submit(1));
     desk.shard.submit(submit(2));
     let assigned = desk.run();

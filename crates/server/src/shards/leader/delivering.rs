@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use leasehold_api::convert::workers::lease_stop;
 use leasehold_api::v1;
 use leasehold_core::shard::dispatcher::Assignment;
-use leasehold_types::{NodeId, limits};
+use leasehold_types::{NodeId, Timestamp, limits};
 
 use super::Leader;
 use crate::peers::CallError;
@@ -18,9 +18,10 @@ const DELIVERY_BYTES: usize = limits::REQUEST_BYTES;
 impl Leader {
     /// Sends what an entry brought about, each gateway its part. Nobody waits for the answers here.
     pub(super) fn deliver(&mut self, assignments: Vec<Assignment>, stops: Vec<Stop>) {
+        let now = self.now();
         for (gateway, parts) in by_gateway(assignments) {
             for part in parts {
-                let sent = part.iter().map(undelivered).collect();
+                let sent = part.iter().map(|grant| undelivered(grant, now)).collect();
                 let mut delivery = self.delivery();
                 delivery.assignments = part.into_iter().map(Into::into).collect();
                 tokio::spawn(self.send(gateway, delivery, sent));
@@ -122,12 +123,13 @@ fn by_gateway(assignments: Vec<Assignment>) -> BTreeMap<NodeId, Vec<Vec<Assignme
     parts
 }
 
-const fn undelivered(assignment: &Assignment) -> Undelivered {
+const fn undelivered(assignment: &Assignment, sent_at: Timestamp) -> Undelivered {
     Undelivered {
         job: assignment.job,
         fence: assignment.fence,
         session: assignment.session,
         gateway: assignment.gateway,
+        sent_at,
         fate: Fate::Doubtful,
     }
 }
@@ -200,7 +202,7 @@ mod tests {
 
     #[test]
     fn only_grants_of_unknown_sessions_go_back_when_the_gateway_was_reached() {
-        let here = undelivered(&assignment(1, 0));
+        let here = undelivered(&assignment(1, 0), Timestamp::ZERO);
         let mut gone = here;
         gone.session = SessionId::from_random(2);
         let answer = v1::DeliveryAnswer {

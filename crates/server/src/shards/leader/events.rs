@@ -141,9 +141,12 @@ impl Leader {
         let now = self.now();
         for grant in undelivered {
             match grant.fate {
-                Fate::SessionGone => self.forget(grant.session),
-                Fate::NotSent | Fate::Doubtful => self.put_aside(grant.gateway),
+                Fate::SessionGone => {}
+                Fate::NotSent | Fate::Doubtful => {
+                    (self.dispatcher).missed_gateway(grant.gateway, grant.sent_at, now);
+                }
             }
+            self.session_ended(grant.session, grant.gateway);
             if grant.fate == Fate::Doubtful {
                 self.dispatcher.doubt_delivery(grant.job, grant.fence);
                 continue;
@@ -156,11 +159,6 @@ impl Leader {
             });
             self.batcher.push_own(release, now);
         }
-    }
-
-    fn put_aside(&mut self, gateway: NodeId) {
-        self.dispatcher.missed_gateway(gateway, self.now());
-        self.gateways.retain(|_, holder| holder.node != gateway);
     }
 
     /// The dispatcher forgets sessions by itself. Here a gateway that went without a word would leave its own for ever.
