@@ -156,9 +156,6 @@ fn everything_killed(timings: &'static str) {
             .collect()
     });
     let workers: Vec<Process> = (0..3).map(|at| sleeper(&cluster, at)).collect();
-    cluster.await_shards("100 leases each", |shard| {
-        shard["counts"]["leased"].as_u64() >= Some(1)
-    });
     await_leases(&cluster, 300);
     (0..3).for_each(|at| cluster.kill(at));
     let killed = Instant::now();
