@@ -1,4 +1,5 @@
 //! The simulation itself under test: one seed, two fresh processes, one trace.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::process::Command;
 

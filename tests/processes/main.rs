@@ -1,4 +1,5 @@
 //! Real processes: nodes and workers on loopback, as people run them.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod cli;
 mod exec;

@@ -100,7 +100,7 @@ async fn failure_of_a_lost_lease_is_not_reported() {
     let mut scene = Scene::at_work();
     scene.is_stopped(1);
     scene.ends(1, transient());
-    assert_eq!(failures(&scene.says()), []);
+    assert!(failures(&scene.says()).is_empty());
 }
 
 #[tokio::test]
