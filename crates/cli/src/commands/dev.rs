@@ -30,7 +30,10 @@ pub(crate) async fn run(arguments: DevArgs) -> Result<(), Failure> {
     output::line(&banner(&arguments))?;
     stop.received().await;
     output::line("stopping")?;
-    futures_util::future::join_all(nodes.into_iter().map(Node::stop)).await;
+    // One after the other: each can hand its leaderships to one that stays, and the last has nobody to wait for.
+    for node in nodes {
+        node.stop().await;
+    }
     Ok(())
 }
 
