@@ -147,14 +147,29 @@ pub(crate) fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Puts `bytes` under `name` so that, whatever happens, either the old content or the new is there.
-pub(crate) fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
+/// Puts `bytes` under `name` so that, whatever happens, either the old content or the new is there. Uses the name with
+/// `.tmp` behind it on the way.
+///
+/// # Errors
+/// When the disk fails; the old content is there then, or the new, and which is not known.
+pub fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = format!("{name}{TEMPORARY}");
-    let file = disk.open(&temporary, OpenMode::Create)?;
+    let file = create_temporary(disk, &temporary)?;
     file.write_at(0, bytes)?;
     file.sync()?;
     disk.rename(&temporary, name)?;
     disk.sync_folder()
+}
+
+/// Begins a temporary file afresh.
+///
+/// SUBTLE: one that a crash left behind is removed, not written over. Where a rename is not one step for the disk, the
+/// crash can leave both names, and both name the file that is in use.
+fn create_temporary(disk: &dyn Disk, temporary: &str) -> io::Result<Box<dyn DiskFile>> {
+    match disk.remove(temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => disk.open(temporary, OpenMode::Create),
+    }
 }
 
 /// Refuses what is not the plain name of a file.

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use leasehold_core::policy::Timings;
-use leasehold_storage::{Disk, OpenMode};
+use leasehold_storage::{Disk, OpenMode, replace};
 use leasehold_types::{BootCount, NodeId, RegionName};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,6 @@ use crate::cluster::Cluster;
 use crate::seam::Entropy;
 
 const FILE: &str = "node.toml";
-const TEMPORARY: &str = "node.toml.tmp";
 /// Longer than any that was written: a thousand nodes with the longest addresses.
 const BYTES_MAX: u64 = 1024 * 1024;
 
@@ -113,7 +112,7 @@ impl Keepsake {
 
     fn save(&self, disk: &dyn Disk) -> io::Result<()> {
         let text = toml::to_string(self).map_err(io::Error::other)?;
-        write(disk, &text)
+        replace(disk, FILE, text.as_bytes())
     }
 }
 
@@ -177,14 +176,6 @@ fn read(disk: &dyn Disk) -> io::Result<Option<String>> {
     String::from_utf8(bytes).map(Some).map_err(io::Error::other)
 }
 
-fn write(disk: &dyn Disk, text: &str) -> io::Result<()> {
-    let file = disk.open(TEMPORARY, OpenMode::Create)?;
-    file.write_at(0, text.as_bytes())?;
-    file.sync()?;
-    disk.rename(TEMPORARY, FILE)?;
-    disk.sync_folder()
-}
-
 #[cfg(test)]
 mod tests {
     use leasehold_storage::MemoryDisk;
@@ -218,7 +209,7 @@ mod tests {
     #[test]
     fn damaged_note_is_refused_with_its_name() {
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::default());
-        write(disk.as_ref(), "nonce = 'no number'").unwrap();
+        replace(disk.as_ref(), FILE, b"nonce = 'no number'").unwrap();
         let error = Keepsake::open(&disk, &SeededEntropy::new(1)).unwrap_err();
         assert!(error.to_string().contains(FILE), "{error}");
     }

@@ -60,6 +60,25 @@ fn replaced_file_is_old_or_new_after_any_torn_crash() {
     }
 }
 
+/// A crash in the middle of a rename can leave both names, for one file.
+#[test]
+fn replacing_again_after_a_crash_never_tears_what_is_there() {
+    let versions: [&[u8]; 3] = [b"one", b"two", b"three"];
+    for (first, second) in (0..32).flat_map(|first| (0..32).map(move |second| (first, second))) {
+        let disk = MemoryDisk::new();
+        replace(&disk, "a", versions[0]).unwrap();
+        disk.crash_in_sync(1, first);
+        assert!(replace(&disk, "a", versions[1]).is_err());
+        disk.crash_in_sync(0, second);
+        assert!(replace(&disk, "a", versions[2]).is_err());
+        let found = content(&disk, "a").unwrap();
+        assert!(
+            versions.contains(&found.as_slice()),
+            "seeds {first}, {second}: {found:?}"
+        );
+    }
+}
+
 #[test]
 fn torn_crash_is_the_same_for_the_same_seed_and_differs_between_seeds() {
     let outcome = |seed| {
