@@ -79,6 +79,23 @@ fn each_kind_of_refusal_has_its_exit_code_and_names_the_thing() {
     cluster.json(&["job", "submit", "one", "--key", "k"]);
     let reused = cluster.cli(&["job", "submit", "other", "--key", "k"]);
     assert_eq!(code(&reused), 4, "{reused:?}");
+    let empty = cluster.cli(&["job", "submit", "x", "--key", ""]);
+    assert_eq!(code(&empty), 2, "{empty:?}");
+}
+
+#[test]
+fn of_several_files_the_one_that_does_not_fit_is_named_and_the_others_go_in() {
+    let cluster = single();
+    let path = |name: &str| cluster.root.path().join(name).display().to_string();
+    std::fs::write(path("fits"), "x").unwrap();
+    std::fs::write(path("large"), vec![b'x'; 65_537]).unwrap();
+    let (fits, large) = (path("fits"), path("large"));
+    let output = cluster.cli(&["job", "submit", "--json", "--file", &fits, "--file", &large]);
+    assert_eq!(code(&output), 5, "{output:?}");
+    assert!(said(&output).contains(&large), "{}", said(&output));
+    let results: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(results[0]["job_id"].is_string() && results[0]["file"] == fits.as_str());
+    assert!(results[1]["error"].is_string() && results[1]["job_id"].is_null());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `worker exec` against a real node.
 
+use std::io::Read as _;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -150,4 +151,40 @@ fn killed_worker_loses_its_job_to_another_and_the_history_says_so() {
         (&history[1]["worker"], &history[1]["end"]),
         (&"second".into(), &"completed".into())
     );
+}
+
+#[test]
+fn second_signal_ends_the_command_and_its_children_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = folder.path().join("gate");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&gate)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let script = format!("exec 3> {}; echo up >&3; sleep 600 & wait", gate.display());
+    let (cluster, mut worker) = with_worker(&["--grace", "10m"], &script);
+    submit(&cluster, &["x"]);
+    let mut reader = std::fs::File::open(&gate).unwrap();
+    let mut up = [0; 3];
+    reader.read_exact(&mut up).unwrap();
+    worker.signal(Signal::TERM);
+    worker.await_log("a second signal");
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.wait().code(), Some(130));
+    // The command and its child held the pipe open: its end proves that both are gone.
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).unwrap();
+}
+
+#[test]
+fn command_that_is_not_there_is_refused_before_any_job_is_taken() {
+    let output = Command::new(LEASEHOLD)
+        .args(["worker", "exec", "--", "no-such-command"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no-such-command"));
 }

@@ -49,6 +49,17 @@ impl Process {
         self.wait();
     }
 
+    /// Waits until the process has said something; at most for half a minute.
+    pub(crate) fn await_log(&self, words: &str) {
+        for _look in 0..600 {
+            if self.log().contains(words) {
+                return;
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(50));
+        }
+        panic!("{words:?} was never said: {}", self.log());
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }

@@ -230,7 +230,7 @@ pub(crate) struct SubmitArgs {
     #[arg(long)]
     pub(crate) tenant: Option<String>,
     /// Your own idempotency key: the same key finds the same job
-    #[arg(long, short = 'k', conflicts_with = "file")]
+    #[arg(long, short = 'k', conflicts_with = "file", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) key: Option<String>,
     /// 0 to 9, higher first among one tenant's jobs
     #[arg(long, default_value_t = leasehold_types::limits::PRIORITY_DEFAULT)]

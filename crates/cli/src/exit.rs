@@ -50,6 +50,20 @@ impl Failure {
         Self { exit, message }
     }
 
+    /// The same failure, said as one of several things that were asked for.
+    pub(crate) fn among(self, asked: usize) -> Self {
+        match asked {
+            0 | 1 => self,
+            more => Self::new(
+                self.exit,
+                format!(
+                    "not all of {more} were done, the first because: {}",
+                    self.message
+                ),
+            ),
+        }
+    }
+
     /// Prints the message and gives the code to exit with.
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("error: {}", self.message);

@@ -17,7 +17,7 @@ const REGIONS: [&str; 3] = ["eu", "us", "ap"];
 
 pub(crate) async fn run(arguments: DevArgs) -> Result<(), Failure> {
     let log = LogConfig {
-        level: "warn".to_owned(),
+        level: "warn,openraft=off".to_owned(),
         ..LogConfig::default()
     };
     telemetry::install(&log).map_err(|error| Failure::new(Exit::Refused, error))?;

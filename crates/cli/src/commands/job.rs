@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use leasehold_api::v1;
-use leasehold_client::{Client, Job, Kind};
+use leasehold_client::{Client, ClientError, Job, JobHandle, Kind};
 use leasehold_types::limits;
 use serde::Serialize;
 
@@ -45,70 +45,98 @@ const WAIT_WITH_SUBMIT: Duration = Duration::from_secs(24 * 3600);
 async fn submit(arguments: SubmitArgs) -> Result<(), Failure> {
     let connection = arguments.connection.clone();
     let client = client(&connection)?;
-    let payloads = payloads(&arguments)?;
+    let (names, payloads): (Vec<_>, Vec<_>) = payloads(&arguments)?.into_iter().unzip();
     let jobs = payloads
         .into_iter()
         .map(|payload| job(&arguments, payload))
         .collect();
     let results = client.submit_many(jobs).await;
-    let (mut accepted, mut first_failure) = (Vec::new(), None);
-    for result in results {
-        match result {
-            Ok(submitted) => accepted.push(SubmitOut {
-                job_id: submitted.id().to_string(),
-                repeated: submitted.is_repeated(),
-            }),
-            Err(error) => {
-                eprintln!("error: {error}");
-                first_failure = first_failure.or(Some(Failure::from(error)));
-            }
-        }
+    let named = names.into_iter().zip(results);
+    let (results, failures): (Vec<_>, Vec<_>) = named.map(submitted).unzip();
+    if let (true, [only]) = (arguments.wait, results.as_slice())
+        && let Some(job_id) = &only.job_id
+    {
+        eprintln!("submitted {job_id}");
+        return wait(&client, job_id, WAIT_WITH_SUBMIT, &connection).await;
     }
-    if let (true, [only]) = (arguments.wait, accepted.as_slice()) {
-        eprintln!("submitted {}", only.job_id);
-        return wait(&client, &only.job_id, WAIT_WITH_SUBMIT, &connection).await;
-    }
-    let ids = |accepted: &Vec<SubmitOut>| {
-        accepted
-            .iter()
-            .map(|one| one.job_id.as_str())
-            .collect::<Vec<_>>()
-            .join("\n")
+    let ids = |results: &Vec<SubmitOut>| {
+        let ids = results.iter().filter_map(|one| one.job_id.as_deref());
+        ids.collect::<Vec<_>>().join("\n")
     };
-    output::print(Format::from_flag(connection.json), &accepted, ids)?;
-    first_failure.map_or(Ok(()), Err)
+    if results.iter().any(|one| one.job_id.is_some()) {
+        output::print(Format::from_flag(connection.json), &results, ids)?;
+    }
+    first_of(results, failures.into_iter().flatten().collect())
 }
 
-/// A job that was taken in.
+/// One failure is said as it is; of several, each is said with its file before the first decides the exit code.
+fn first_of(results: Vec<SubmitOut>, mut failures: Vec<Failure>) -> Result<(), Failure> {
+    if results.len() > 1 {
+        let failed = results
+            .iter()
+            .filter_map(|one| Some((one.file.as_ref()?, one.error.as_ref()?)));
+        failed.for_each(|(file, error)| eprintln!("file {file}: {error}"));
+    }
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(failures.remove(0).among(results.len())),
+    }
+}
+
+type Submission = (Option<String>, Result<JobHandle, ClientError>);
+
+fn submitted((file, result): Submission) -> (SubmitOut, Option<Failure>) {
+    let (job_id, repeated, error) = match &result {
+        Ok(job) => (Some(job.id().to_string()), job.is_repeated(), None),
+        Err(error) => (None, false, Some(error.to_string())),
+    };
+    let out = SubmitOut {
+        job_id,
+        repeated,
+        file,
+        error,
+    };
+    (out, result.err().map(Failure::from))
+}
+
+/// What became of one submit.
 #[derive(Debug, Serialize)]
 struct SubmitOut {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_id: Option<String>,
+    repeated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// What became of a cancel.
+#[derive(Debug, Serialize)]
+struct CancelOut {
     job_id: String,
     repeated: bool,
 }
 
-fn payloads(arguments: &SubmitArgs) -> Result<Vec<Bytes>, Failure> {
+/// Each payload, with its file where it is one.
+fn payloads(arguments: &SubmitArgs) -> Result<Vec<(Option<String>, Bytes)>, Failure> {
     if let Some(text) = &arguments.payload {
-        return Ok(vec![Bytes::from(text.clone())]);
+        return Ok(vec![(None, Bytes::from(text.clone()))]);
     }
     if arguments.file.is_empty() {
         let most = limits::INLINE_BYTES as u64 + 1;
         let mut payload = Vec::new();
-        std::io::stdin()
-            .take(most)
-            .read_to_end(&mut payload)
-            .context("standard input")?;
-        return Ok(vec![payload.into()]);
+        let mut input = std::io::stdin().take(most);
+        input.read_to_end(&mut payload).context("standard input")?;
+        return Ok(vec![(None, payload.into())]);
     }
     let read = |path: &std::path::PathBuf| {
-        std::fs::read(path)
-            .map(Bytes::from)
-            .with_context(|| format!("file {}", path.display()))
+        let name = path.display().to_string();
+        let bytes = std::fs::read(path).with_context(|| format!("file {name}"))?;
+        Ok((Some(name), Bytes::from(bytes)))
     };
-    Ok(arguments
-        .file
-        .iter()
-        .map(read)
-        .collect::<anyhow::Result<_>>()?)
+    let files = arguments.file.iter().map(read);
+    Ok(files.collect::<anyhow::Result<_>>()?)
 }
 
 fn job(arguments: &SubmitArgs, payload: Bytes) -> Job {
@@ -285,11 +313,11 @@ async fn cancel(job: String, reason: String, connection: &Connection) -> Result<
             async move { jobs(channel).cancel(request).await }
         })
         .await?;
-    let out = SubmitOut {
+    let out = CancelOut {
         job_id: job,
         repeated: answer.repeated,
     };
-    let words = |out: &SubmitOut| match out.repeated {
+    let words = |out: &CancelOut| match out.repeated {
         true => format!("{} was cancelled before", out.job_id),
         false => format!("{} is cancelled", out.job_id),
     };

@@ -1,14 +1,17 @@
 //! `worker exec`: a worker that runs a command for each job.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use leasehold_client::{CancellationToken, WorkError, WorkItem, Worker};
+use leasehold_server::config::LogConfig;
+use leasehold_server::telemetry;
 
 use super::reach::client;
 use super::serve::StopSignals;
 use crate::args::{ExecArgs, WorkerCommand};
-use crate::exec::{ExitRules, Launch, run as run_command, verdict};
+use crate::exec::{ExitRules, Launch, kill_all, run as run_command, verdict};
 use crate::exit::{Exit, Failure};
 
 pub(crate) async fn run(command: WorkerCommand) -> Result<(), Failure> {
@@ -17,6 +20,8 @@ pub(crate) async fn run(command: WorkerCommand) -> Result<(), Failure> {
 }
 
 async fn exec(arguments: ExecArgs) -> Result<(), Failure> {
+    check_command(&arguments.command)?;
+    say_what_happens()?;
     let client = client(&arguments.connection)?;
     let stop = CancellationToken::new();
     let signals = stop_on_signal(stop.clone())?;
@@ -42,6 +47,33 @@ async fn exec(arguments: ExecArgs) -> Result<(), Failure> {
     ended.map_err(|error| Failure::new(Exit::Failed, error))
 }
 
+/// A command that is not there would use up the tries of job after job.
+fn check_command(command: &[String]) -> Result<(), Failure> {
+    let program = Path::new(command.first().map_or("", String::as_str));
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = match program.components().count() {
+        0 | 1 => std::env::split_paths(&folders).any(|folder| folder.join(program).is_file()),
+        _path => program.is_file(),
+    };
+    if is_there {
+        return Ok(());
+    }
+    let message = format!(
+        "command {} is not there: give a program in PATH, or its path",
+        program.display()
+    );
+    Err(Failure::new(Exit::NotFound, message))
+}
+
+/// Sessions that open and break are said on stderr: a worker without jobs looks the same otherwise.
+fn say_what_happens() -> Result<(), Failure> {
+    let log = LogConfig {
+        level: "warn,leasehold_client=info".to_owned(),
+        ..LogConfig::default()
+    };
+    telemetry::install(&log).map_err(|error| Failure::new(Exit::Failed, error))
+}
+
 /// The first signal stops gracefully; a second one at once.
 fn stop_on_signal(stop: CancellationToken) -> std::io::Result<tokio::task::JoinHandle<()>> {
     let mut signals = StopSignals::listen()?;
@@ -50,6 +82,7 @@ fn stop_on_signal(stop: CancellationToken) -> std::io::Result<tokio::task::JoinH
         eprintln!("stopping: running jobs may finish, a second signal ends them");
         stop.cancel();
         signals.received().await;
+        kill_all();
         std::process::exit(130);
     }))
 }

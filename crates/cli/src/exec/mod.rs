@@ -7,7 +7,7 @@
 mod process;
 mod verdict;
 
-pub(crate) use process::{Launch, run};
+pub(crate) use process::{Launch, kill_all, run};
 pub(crate) use verdict::{ExitRules, exit_rule, failure_class, verdict};
 
 /// What `--help` says about commands.

@@ -1,8 +1,10 @@
 //! Running one command to its end, or killing it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use leasehold_types::limits;
@@ -94,9 +96,24 @@ fn spawn(launch: &Launch<'_>) -> io::Result<Child> {
 /// Kills the process group when dropped: what the command started must not outlive its lease.
 struct GroupGuard(Option<Pid>);
 
+/// Every group that runs now, for an end in a hurry.
+static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+fn running() -> MutexGuard<'static, BTreeSet<i32>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills every command that runs, with its children. For a process that is about to end.
+pub(crate) fn kill_all() {
+    for group in running().iter().copied().filter_map(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
 impl GroupGuard {
     fn of(child: &Child) -> Self {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
+        running().extend(id);
         Self(id.and_then(Pid::from_raw))
     }
 }
@@ -106,6 +123,7 @@ impl Drop for GroupGuard {
         if let Some(group) = self.0 {
             // The group is gone already when every process in it has ended: that is the usual case.
             let _ = kill_process_group(group, Signal::KILL);
+            running().remove(&group.as_raw_nonzero().get());
         }
     }
 }

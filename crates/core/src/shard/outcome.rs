@@ -121,7 +121,7 @@ pub enum Refusal {
     )]
     OtherKey(JobId),
     /// The job ended and was purged; its id or key is still remembered.
-    #[error("job {0} is done and its result is no longer kept")]
+    #[error("job {0} has ended, and what came of it is no longer kept")]
     NoLongerKept(JobId),
     /// The write's fence is not the job's current lease.
     #[error("fence {given} is stale for job {job}: {why}")]
