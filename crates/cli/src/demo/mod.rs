@@ -21,8 +21,8 @@ use report::Report;
 /// Length of a lease in the demo: the floor of `lan` timings.
 const LEASE: std::time::Duration = leasehold_types::limits::LEASE_MIN_LAN;
 const QUEUE: &str = "documents";
-/// Jobs at the same time in each region.
-const SLOTS: u32 = 8;
+/// Most jobs at the same time in each region.
+const SLOTS_MAX: u32 = 8;
 
 pub(crate) async fn run(arguments: DemoArgs) -> Result<(), Failure> {
     let documents = match &arguments.folder {
