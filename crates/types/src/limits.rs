@@ -52,10 +52,13 @@ pub const DETAIL_BYTES: usize = 8 * 1024;
 /// Idempotency keys and ids remembered by one shard.
 pub const KEYS: usize = 1_000_000;
 /// Live and retained jobs held by one shard.
-pub const SHARD_JOBS: usize = 4_000_000;
-/// Bytes of payloads, results and histories held by one shard: 4 GiB. Headers and indexes come on top, a few hundred
-/// bytes a job; and a snapshot that is being made is as large again.
-pub const SHARD_BYTES: usize = 4 * 1024 * 1024 * 1024;
+pub const SHARD_JOBS: usize = 10_000_000;
+/// Bytes of payloads, results and histories held by one shard: 64 GiB. They are on disk; in memory are headers and
+/// indexes, a few hundred bytes a job, and what no checkpoint has yet ([`UNSAVED_BYTES`]).
+pub const SHARD_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+/// Bytes of payloads, results and histories of one shard that no checkpoint has yet: more of them, and entries wait for
+/// the checkpoint.
+pub const UNSAVED_BYTES: u64 = 256 * 1024 * 1024;
 /// Longest delay before a job may first run.
 pub const DELAY_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Longest lease.

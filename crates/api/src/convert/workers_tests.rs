@@ -74,6 +74,7 @@ proptest! {
             session: SessionId::from_random(5),
             gateway: NodeId::new(3),
             payload: payload.into(),
+            stored: None,
             lease: Duration::from_millis(lease_ms),
             attempt_limit: Duration::from_millis(limit_ms.into()),
             remaining: Duration::from_millis(left_ms.into()),

@@ -43,15 +43,59 @@ pub struct JobHeader {
     pub last_fence: Option<FenceToken>,
 }
 
-/// What scheduling does not need: in memory while young.
+/// What scheduling does not need: in memory while young, later in the checkpoint alone (see [`Stored`]).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JobBody {
-    /// What the worker gets.
-    pub payload: Bytes,
-    /// Attempts that ended, oldest first, at most `limits::HISTORY`.
+    /// What the worker gets. Let go of once the job is done or cancelled: nobody is given it any more.
+    pub payload: Option<Bytes>,
+    /// Attempts that ended since the last redrive, oldest first, at most `limits::HISTORY`.
     pub history: Vec<AttemptRecord>,
+    /// Attempts from before the last redrive that no checkpoint has yet.
+    pub earlier: Vec<AttemptRecord>,
     /// The accepted result, once done.
     pub result: Option<Bytes>,
+}
+
+impl JobBody {
+    const fn is_empty(&self) -> bool {
+        self.payload.is_none()
+            && self.result.is_none()
+            && self.history.is_empty()
+            && self.earlier.is_empty()
+    }
+
+    fn bytes(&self) -> usize {
+        let length = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
+        let attempts = self.history.iter().chain(&self.earlier);
+        let attempts: usize = attempts.map(AttemptRecord::bytes).sum();
+        length(&self.payload) + length(&self.result) + attempts
+    }
+}
+
+/// What of a job is in the checkpoint alone: its lengths in bytes, none for a part that is in memory or that there is
+/// not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stored {
+    /// The payload.
+    pub payload: Option<u32>,
+    /// The result.
+    pub result: Option<u32>,
+    /// Attempts that ended, as [`AttemptRecord::bytes`] counts them.
+    pub attempts: Option<u32>,
+}
+
+impl Stored {
+    /// Whether nothing is.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.payload.is_none() && self.result.is_none() && self.attempts.is_none()
+    }
+
+    fn bytes(&self) -> usize {
+        let parts = [self.payload, self.result, self.attempts];
+        let lengths = parts.into_iter().flatten();
+        lengths.map(|length| usize::try_from(length).unwrap_or(usize::MAX)).sum()
+    }
 }
 
 /// Where a job is in its life.
@@ -207,21 +251,88 @@ pub enum AttemptEnd {
     Cancelled,
 }
 
-/// A job with everything the shard keeps of it.
+/// A job with everything the shard keeps of it. What is in memory and what in the checkpoint alone may differ between
+/// replicas, so nothing that is replicated may depend on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// What scheduling needs.
     pub header: JobHeader,
-    /// What it does not.
-    pub body: JobBody,
+    /// What of the rest is in memory. Boxed, since most jobs of a long queue have nothing there.
+    body: Option<Box<JobBody>>,
+    stored: Stored,
 }
 
+const NOTHING: &JobBody = &JobBody {
+    payload: None,
+    history: Vec::new(),
+    earlier: Vec::new(),
+    result: None,
+};
+
 impl Job {
-    /// Bytes that it holds beside its header: payload, result, history, and why it ended. The same on every replica.
+    /// Puts a job together.
+    #[must_use]
+    pub fn new(header: JobHeader, body: JobBody, stored: Stored) -> Self {
+        let body = (!body.is_empty()).then(|| Box::new(body));
+        Self {
+            header,
+            body,
+            stored,
+        }
+    }
+
+    /// What of it is in memory beside the header.
+    #[must_use]
+    pub fn body(&self) -> &JobBody {
+        self.body.as_deref().unwrap_or(NOTHING)
+    }
+
+    /// What of it is in the checkpoint alone.
+    #[must_use]
+    pub const fn stored(&self) -> Stored {
+        self.stored
+    }
+
+    /// Changes what is in memory.
+    pub(super) fn change_body(&mut self, change: impl FnOnce(&mut JobHeader, &mut JobBody)) {
+        let mut body = self.body.take().unwrap_or_default();
+        change(&mut self.header, &mut body);
+        self.body = (!body.is_empty()).then_some(body);
+    }
+
+    /// Lets go of the payload, wherever it is.
+    pub(super) fn drop_payload(&mut self) {
+        self.stored.payload = None;
+        if self.body().payload.is_some() {
+            self.change_body(|_, body| body.payload = None);
+        }
+    }
+
+    /// Lets go of what a checkpoint has: the payload or the result if told so, and attempts up to a number.
+    pub(super) fn evict(&mut self, payload: bool, result: bool, attempts_upto: u32) {
+        let is_over = self.header.state.is_terminal();
+        let mut stored = self.stored;
+        self.change_body(|_, body| {
+            evict_part(payload, &mut body.payload, &mut stored.payload);
+            evict_part(result, &mut body.result, &mut stored.result);
+            evict_attempts(&mut body.earlier, attempts_upto, &mut stored.attempts);
+            if is_over {
+                evict_attempts(&mut body.history, attempts_upto, &mut stored.attempts);
+            }
+        });
+        self.stored = stored;
+    }
+
+    /// Bytes that it holds beside its header: payload, result, history, and why it ended. The same on every replica,
+    /// whatever is in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let result = self.body.result.as_ref().map_or(0, Bytes::len);
-        let history = self.body.history.iter().map(AttemptRecord::bytes);
+        self.held_bytes() + self.stored.bytes()
+    }
+
+    /// How many of [`Job::bytes`] are in memory.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
         let reason = match &self.header.state {
             JobState::Cancelled { reason, .. } | JobState::Dead { reason, .. } => reason.len(),
             JobState::Waiting { .. }
@@ -229,7 +340,23 @@ impl Job {
             | JobState::Leased(_)
             | JobState::Done { .. } => 0,
         };
-        self.body.payload.len() + result + history.sum::<usize>() + reason
+        self.body().bytes() + reason
+    }
+}
+
+fn evict_part(is_saved: bool, held: &mut Option<Bytes>, stored: &mut Option<u32>) {
+    if let Some(part) = held.take_if(|_| is_saved) {
+        *stored = Some(u32::try_from(part.len()).unwrap_or(u32::MAX));
+    }
+}
+
+fn evict_attempts(held: &mut Vec<AttemptRecord>, upto: u32, stored: &mut Option<u32>) {
+    let saved = held.iter().filter(|attempt| attempt.number <= upto);
+    let bytes: usize = saved.map(AttemptRecord::bytes).sum();
+    held.retain(|attempt| attempt.number > upto);
+    if bytes > 0 {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        *stored = Some(stored.unwrap_or_default().saturating_add(bytes));
     }
 }
 
@@ -237,7 +364,9 @@ impl Job {
 const RECORD_BYTES: usize = 256;
 
 impl AttemptRecord {
-    fn bytes(&self) -> usize {
+    /// About what the record takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         let texts = match &self.end {
             AttemptEnd::Failed {
                 message, detail, ..

@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use leasehold_types::{
     Digest, FenceToken, IdempotencyKey, JobId, QueueName, RegionName, SessionId, ShardEpoch,
-    TenantName, Timestamp, WorkerName,
+    TenantName, Timestamp, WorkerName, limits,
 };
 
 use super::command::{FailureClass, WorkPhase};
-use super::job::{AttemptRecord, Tries};
+use super::job::{AttemptRecord, Stored, Tries};
 use crate::requirement::Requirement;
 
 /// A job as its owner sees it.
@@ -35,7 +35,7 @@ pub struct JobView {
     pub status: JobStatus,
     /// Tries so far.
     pub tries: Tries,
-    /// What the worker gets; empty in lists.
+    /// What the worker gets; empty in lists, and once the job is done or cancelled.
     pub payload: Bytes,
     /// SHA-256 of the payload.
     pub digest: Digest,
@@ -97,6 +97,43 @@ pub enum JobStatus {
         /// Time since.
         ago: Duration,
     },
+}
+
+/// Where the rest of a job is that a view of the state cannot show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The job's place in the order of arrival: its rows go by that.
+    pub sequence: u64,
+    /// What is in the checkpoint alone.
+    pub stored: Stored,
+}
+
+/// What was read back of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StoredParts {
+    /// Its payload.
+    pub payload: Option<Bytes>,
+    /// Its result.
+    pub result: Option<Bytes>,
+    /// Its attempts that ended.
+    pub attempts: Vec<AttemptRecord>,
+}
+
+impl JobView {
+    /// Adds what was read back. The newest `limits::HISTORY` attempts are shown.
+    pub fn add(&mut self, parts: StoredParts) {
+        if let Some(payload) = parts.payload {
+            self.payload = payload;
+        }
+        if let (JobStatus::Done { result, .. }, Some(stored)) = (&mut self.status, parts.result) {
+            *result = stored;
+        }
+        self.history.extend(parts.attempts);
+        self.history.sort_by_key(|attempt| attempt.number);
+        self.history.dedup_by_key(|attempt| attempt.number);
+        let surplus = self.history.len().saturating_sub(limits::HISTORY);
+        self.history.drain(..surplus);
+    }
 }
 
 /// The state of a job without its particulars, to filter by.

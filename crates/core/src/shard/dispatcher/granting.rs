@@ -155,5 +155,5 @@ fn longest_lease(dispatcher: &Dispatcher, state: &ShardState, class: ClassId) ->
 }
 
 fn last_attempt(state: &ShardState, job: JobId) -> Option<&AttemptRecord> {
-    state.jobs.get(job)?.body.history.last()
+    state.jobs.get(job)?.body().history.last()
 }

@@ -92,8 +92,10 @@ pub struct Assignment {
     pub session: SessionId,
     /// The node that holds the worker's connection.
     pub gateway: NodeId,
-    /// What to work on.
+    /// What to work on; empty when it is to be read from the checkpoint.
     pub payload: Bytes,
+    /// The job's place in the order of arrival, when its payload is in the checkpoint alone.
+    pub stored: Option<u64>,
     /// Length of the lease.
     pub lease: Duration,
     /// Longest the attempt may run.

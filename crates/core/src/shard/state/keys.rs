@@ -17,6 +17,8 @@ use crate::shard::job::JobHeader;
 pub struct Remembered {
     /// Its id.
     pub job: JobId,
+    /// Its place in the order of arrival.
+    pub sequence: u64,
     /// Its queue.
     pub queue: QueueName,
     /// Whose it was.
@@ -37,10 +39,10 @@ struct ScopedKey {
     key: IdempotencyKey,
 }
 
-/// The keys and ids that a shard remembers.
+/// Which keys stand for which jobs, and in which order what is remembered may be forgotten. The memories themselves
+/// stand in the table of jobs.
 #[derive(Debug, Clone, Default)]
 pub(in crate::shard) struct KeyTable {
-    remembered: BTreeMap<JobId, Remembered>,
     /// Keys of jobs that are held and of jobs that are remembered.
     keys: BTreeMap<ScopedKey, JobId>,
     forget_keyed: BTreeSet<(Timestamp, JobId)>,
@@ -56,15 +58,6 @@ impl KeyTable {
     /// Keys alone: what must not be forgotten to make room.
     pub(super) fn keyed(&self) -> usize {
         self.keys.len()
-    }
-
-    pub(super) fn remembered(&self) -> impl ExactSizeIterator<Item = &Remembered> {
-        self.remembered.values()
-    }
-
-    /// A purged job that is still remembered.
-    pub(in crate::shard) fn get(&self, job: JobId) -> Option<&Remembered> {
-        self.remembered.get(&job)
     }
 
     /// The job that a key stands for.
@@ -93,7 +86,7 @@ impl KeyTable {
     }
 
     /// Keeps the id, and the key, of a job that is gone.
-    pub(super) fn remember(&mut self, entry: Remembered) {
+    pub(super) fn remember(&mut self, entry: &Remembered) {
         let order = (entry.forget_at, entry.job);
         match scoped(&entry.tenant, &entry.queue, entry.key.as_ref()) {
             Some(key) => {
@@ -104,17 +97,14 @@ impl KeyTable {
                 self.forget_plain.insert(order);
             }
         }
-        self.remembered.insert(entry.job, entry);
     }
 
-    /// Forgets ids without keys, the oldest first, until at most `room` entries are left or none can go.
-    pub(super) fn make_room(&mut self, room: usize) {
-        while self.len() > room {
-            let Some((_, job)) = self.forget_plain.pop_first() else {
-                return;
-            };
-            self.remembered.remove(&job);
+    /// Takes the oldest id without a key out of the order of forgetting, while there are more than `room` entries.
+    pub(super) fn make_room(&mut self, room: usize) -> Option<JobId> {
+        if self.len() <= room {
+            return None;
         }
+        self.forget_plain.pop_first().map(|(_, job)| job)
     }
 
     /// When the next key or id may be forgotten.
@@ -131,22 +121,22 @@ impl KeyTable {
         self.forget_keyed.first().map(|(at, _)| *at)
     }
 
-    /// Forgets one entry whose time has come, and says whether there was one.
-    pub(super) fn forget_one(&mut self, now: Timestamp) -> bool {
+    /// Takes one entry whose time has come out of the order of forgetting.
+    pub(super) fn due(&mut self, now: Timestamp) -> Option<JobId> {
         let due = |order: &BTreeSet<(Timestamp, JobId)>| {
             order.first().copied().filter(|(at, _)| *at <= now)
         };
-        let Some(order) = due(&self.forget_keyed).or_else(|| due(&self.forget_plain)) else {
-            return false;
-        };
+        let order = due(&self.forget_keyed).or_else(|| due(&self.forget_plain))?;
         self.forget_keyed.remove(&order);
         self.forget_plain.remove(&order);
-        if let Some(entry) = self.remembered.remove(&order.1)
-            && let Some(key) = scoped(&entry.tenant, &entry.queue, entry.key.as_ref())
-        {
+        Some(order.1)
+    }
+
+    /// Forgets the key of what was remembered.
+    pub(super) fn forgotten(&mut self, entry: &Remembered) {
+        if let Some(key) = scoped(&entry.tenant, &entry.queue, entry.key.as_ref()) {
             self.keys.remove(&key);
         }
-        true
     }
 
     /// Whether two say the same, what is derived included.
@@ -155,12 +145,6 @@ impl KeyTable {
         self.keys == other.keys
             && self.forget_keyed == other.forget_keyed
             && self.forget_plain == other.forget_plain
-    }
-}
-
-impl PartialEq for KeyTable {
-    fn eq(&self, other: &Self) -> bool {
-        self.remembered == other.remembered
     }
 }
 

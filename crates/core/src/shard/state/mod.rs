@@ -5,6 +5,7 @@
 //! restored from a snapshot would answer otherwise than one that lived through the log. No input makes `apply` panic:
 //! a panic would take down every replica in turn.
 
+mod checkpoint;
 mod fencing;
 mod index;
 mod keys;
@@ -33,8 +34,10 @@ use queues::QueueBook;
 use table::JobTable;
 
 pub use keys::Remembered;
-pub use parts::{PartsError, ShardHead};
+pub use checkpoint::FrozenHead;
+pub use parts::{Kept, PartsError, ShardHead};
 pub use queues::PlacedPolicy;
+pub use table::{Entry, Frozen, FrozenEntry, FrozenJob, FrozenRun, Orphan, RUN, Rows};
 
 pub(super) use ready::{Lane, Place};
 
@@ -51,7 +54,7 @@ pub struct Owner {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) jobs: usize,
-    pub(super) bytes: usize,
+    pub(super) bytes: u64,
     pub(super) keys: usize,
     pub(super) pools: usize,
     pub(super) tenants: usize,
@@ -90,7 +93,6 @@ impl PartialEq for ShardState {
         self.head == other.head
             && self.queues == other.queues
             && self.jobs == other.jobs
-            && self.keys == other.keys
     }
 }
 
@@ -181,7 +183,7 @@ impl ShardState {
     /// What to say of a job that is not held.
     #[must_use]
     pub fn absent(&self, job: JobId) -> Refusal {
-        match self.keys.get(job) {
+        match self.jobs.remembered(job) {
             Some(_) => Refusal::NoLongerKept(job),
             None => Refusal::UnknownJob(job),
         }
@@ -208,15 +210,15 @@ impl ShardState {
     pub(super) fn admit(&mut self, mut job: Job, changes: &mut Vec<Change>) {
         self.share_words(&mut job.header);
         note(None, &job.header, changes);
-        self.hold(job);
+        self.hold(job, Rows::default());
     }
 
     /// Indexes and keeps a job, new or restored.
-    fn hold(&mut self, job: Job) {
+    fn hold(&mut self, job: Job, rows: Rows) {
         let pool = self.index.add(&job.header);
         self.queues.enter(&job.header);
         self.keys.enter(&job.header);
-        self.jobs.insert(job, pool);
+        self.jobs.insert(job, pool, rows);
     }
 
     /// Makes the job's words the shard's own copies: a decoded command has its own of each.
@@ -247,6 +249,9 @@ impl ShardState {
         self.index.enter(&job.header, slot.pool);
         self.queues.enter(&job.header);
         note(Some((id, &from)), &job.header, changes);
+        if !needs_payload(&job.header.state) {
+            job.drop_payload();
+        }
         self.jobs.recount(id);
     }
 
@@ -264,15 +269,28 @@ impl ShardState {
             self.keys.leave(header);
             return;
         }
-        self.keys.remember(Remembered {
+        self.remember(Remembered {
             job: id,
+            sequence: header.sequence,
             queue: header.queue.clone(),
             tenant: header.tenant.clone(),
             key: header.key.clone(),
             digest: header.digest,
             forget_at,
         });
-        self.keys.make_room(self.bounds.keys);
+        self.make_room(self.bounds.keys);
+    }
+
+    fn remember(&mut self, entry: Remembered) {
+        self.keys.remember(&entry);
+        self.jobs.remember(entry);
+    }
+
+    /// Forgets ids without keys, the oldest first, until at most `room` entries are left or none can go.
+    fn make_room(&mut self, room: usize) {
+        while let Some(job) = self.keys.make_room(room) {
+            self.jobs.forget(job);
+        }
     }
 
     /// Makes waiting jobs ready whose time has come, up to a bound: the next entry goes on with the rest.
@@ -294,7 +312,13 @@ impl ShardState {
 
     /// Forgets one id or key whose time has come, and says whether there was one.
     pub(super) fn forget_one(&mut self) -> bool {
-        self.keys.forget_one(self.head.stamp)
+        let Some(job) = self.keys.due(self.head.stamp) else {
+            return false;
+        };
+        if let Some(entry) = self.jobs.forget(job) {
+            self.keys.forgotten(&entry);
+        }
+        true
     }
 
     /// The job that a key stands for.
@@ -310,7 +334,7 @@ impl ShardState {
     /// The payload digest of a job that is held or remembered.
     pub(super) fn digest_of(&self, job: JobId) -> Option<Digest> {
         let held = self.header(job).map(|header| header.digest);
-        held.or_else(|| self.keys.get(job).map(|entry| entry.digest))
+        held.or_else(|| self.jobs.remembered(job).map(|entry| entry.digest))
     }
 
     /// The queue and tenant of a job that is held or remembered.
@@ -319,9 +343,8 @@ impl ShardState {
             .header(job)
             .map(|header| (&header.queue, &header.tenant));
         held.or_else(|| {
-            self.keys
-                .get(job)
-                .map(|entry| (&entry.queue, &entry.tenant))
+            let entry = self.jobs.remembered(job);
+            entry.map(|entry| (&entry.queue, &entry.tenant))
         })
     }
 
@@ -329,7 +352,7 @@ impl ShardState {
     pub(super) fn key_of(&self, job: JobId) -> Option<&IdempotencyKey> {
         match self.header(job) {
             Some(header) => header.key.as_ref(),
-            None => self.keys.get(job)?.key.as_ref(),
+            None => self.jobs.remembered(job)?.key.as_ref(),
         }
     }
 
@@ -338,7 +361,7 @@ impl ShardState {
         if self.keys.keyed() >= self.bounds.keys {
             return false;
         }
-        self.keys.make_room(self.bounds.keys - 1);
+        self.make_room(self.bounds.keys - 1);
         true
     }
 
@@ -401,6 +424,17 @@ fn note(from: Option<(JobId, &JobState)>, to: &JobHeader, changes: &mut Vec<Chan
         JobState::Done { .. } | JobState::Cancelled { .. } | JobState::Dead { .. } => {
             changes.push(Change::Finished(to.id));
         }
+    }
+}
+
+/// Whether a job may still be given to a worker, or be put back by its owner.
+const fn needs_payload(state: &JobState) -> bool {
+    match state {
+        JobState::Waiting { .. }
+        | JobState::Ready
+        | JobState::Leased(_)
+        | JobState::Dead { .. } => true,
+        JobState::Done { .. } | JobState::Cancelled { .. } => false,
     }
 }
 

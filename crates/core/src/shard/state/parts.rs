@@ -4,7 +4,7 @@
 
 use leasehold_types::{Incarnation, JobId, QueueName, ShardEpoch, Timestamp};
 
-use super::{Owner, PlacedPolicy, Remembered, ShardState};
+use super::{Entry, Owner, PlacedPolicy, Remembered, Rows, ShardState};
 use crate::shard::job::Job;
 
 /// The few numbers that are the shard's own.
@@ -22,6 +22,15 @@ pub struct ShardHead {
     pub granted: u64,
     /// Jobs ever taken in: the sequence of the next one.
     pub arrivals: u64,
+}
+
+/// What is stored of one arrival.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// A job, and the rows of its own that the checkpoint has.
+    Held(Box<Job>, Rows),
+    /// What is remembered of a job that was purged.
+    Gone(Remembered),
 }
 
 /// Why parts do not make a shard: what was stored is damaged, or was not written by this program.
@@ -62,14 +71,14 @@ impl ShardState {
         self.queues.placed()
     }
 
-    /// The jobs, in the order of ids.
-    pub fn jobs(&self) -> impl ExactSizeIterator<Item = &Job> {
+    /// The jobs, in the order of their arrival.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.jobs.iter()
     }
 
-    /// What is remembered of purged jobs, in the order of ids.
-    pub fn remembered(&self) -> impl ExactSizeIterator<Item = &Remembered> {
-        self.keys.remembered()
+    /// Everything that is kept of jobs, in the order of their arrival.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.jobs.entries()
     }
 
     /// Puts a state together again and derives everything that is not stored.
@@ -79,49 +88,51 @@ impl ShardState {
     pub fn from_parts(
         head: ShardHead,
         policies: impl IntoIterator<Item = (QueueName, PlacedPolicy)>,
-        jobs: impl IntoIterator<Item = Job>,
-        remembered: impl IntoIterator<Item = Remembered>,
+        kept: impl IntoIterator<Item = Kept>,
     ) -> Result<Self, PartsError> {
         let mut state = Self::empty(head);
         for (queue, placed) in policies {
             state.queues.put(&queue, placed);
         }
-        for job in jobs {
-            state.restore(job)?;
+        for entry in kept {
+            match entry {
+                Kept::Held(job, rows) => state.restore(*job, rows)?,
+                Kept::Gone(entry) => state.restore_remembered(entry)?,
+            }
         }
-        for entry in remembered {
-            state.restore_remembered(entry)?;
-        }
+        state.jobs.mark_read();
         Ok(state)
     }
 
-    fn restore(&mut self, mut job: Job) -> Result<(), PartsError> {
-        let (id, sequence) = (job.header.id, job.header.sequence);
-        let arrivals = self.head.arrivals;
-        if self.jobs.get(id).is_some() {
-            return Err(PartsError::Repeated(id));
-        }
-        if sequence >= arrivals {
-            return Err(PartsError::Sequence {
-                job: id,
-                sequence,
-                arrivals,
-            });
-        }
+    fn restore(&mut self, mut job: Job, rows: Rows) -> Result<(), PartsError> {
+        self.check_arrival(job.header.id, job.header.sequence)?;
         if self.queues.policy(&job.header.queue).is_none() {
-            let queue = job.header.queue;
-            return Err(PartsError::UnknownQueue { job: id, queue });
+            let (job, queue) = (job.header.id, job.header.queue);
+            return Err(PartsError::UnknownQueue { job, queue });
         }
         self.share_words(&mut job.header);
-        self.hold(job);
+        self.hold(job, rows);
         Ok(())
     }
 
     fn restore_remembered(&mut self, entry: Remembered) -> Result<(), PartsError> {
-        if self.jobs.get(entry.job).is_some() || self.keys.get(entry.job).is_some() {
-            return Err(PartsError::Repeated(entry.job));
+        self.check_arrival(entry.job, entry.sequence)?;
+        self.remember(entry);
+        Ok(())
+    }
+
+    fn check_arrival(&self, job: JobId, sequence: u64) -> Result<(), PartsError> {
+        let arrivals = self.head.arrivals;
+        if self.jobs.get(job).is_some() || self.jobs.remembered(job).is_some() {
+            return Err(PartsError::Repeated(job));
         }
-        self.keys.remember(entry);
+        if sequence >= arrivals {
+            return Err(PartsError::Sequence {
+                job,
+                sequence,
+                arrivals,
+            });
+        }
         Ok(())
     }
 
@@ -129,8 +140,11 @@ impl ShardState {
     #[cfg(test)]
     pub(in crate::shard) fn rebuilt(&self) -> Self {
         let policies = self.policies().map(|(q, p)| (q.clone(), p.clone()));
-        let (jobs, remembered) = (self.jobs().cloned(), self.remembered().cloned());
-        let mut rebuilt = Self::from_parts(self.head, policies, jobs, remembered)
+        let kept = self.entries().map(|entry| match entry {
+            Entry::Held(slot) => Kept::Held(Box::new(slot.job().clone()), slot.rows()),
+            Entry::Gone(entry) => Kept::Gone(entry.as_ref().clone()),
+        });
+        let mut rebuilt = Self::from_parts(self.head, policies, kept)
             .expect("the parts of a state make a state");
         rebuilt.bounds = self.bounds;
         rebuilt

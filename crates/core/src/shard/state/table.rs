@@ -1,7 +1,14 @@
-//! The jobs of a shard by id.
+//! The jobs of a shard, by their order of arrival, and what is left of those that are gone.
 //!
-//! Private to the state, and small, so that another table can take its place. Jobs are shared behind [`Arc`]: a clone
-//! of the table costs one count per job, and the next change to a shared job copies that job alone.
+//! They stand in runs of [`RUN`] arrivals, because a run is also what a checkpoint writes as one row: in a queue, jobs
+//! that came together mostly end together, so a row for each would cost sixteen times the work. The table knows which
+//! runs changed since the last checkpoint; see [`tracker`].
+//!
+//! Jobs are shared behind [`Arc`]: what a checkpoint is still to write keeps the old version of a job alive, and the
+//! next change to it copies that job alone.
+
+mod run;
+mod tracker;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -9,51 +16,72 @@ use std::sync::Arc;
 
 use leasehold_types::JobId;
 
+use super::keys::Remembered;
 use super::pools::PoolId;
 use crate::shard::job::Job;
 
-/// A job, and the pool that its requirement is in while the job has not ended.
-#[derive(Debug, Clone)]
-pub(super) struct Slot {
-    pub(super) job: Arc<Job>,
-    pub(super) pool: PoolId,
-    /// [`Job::bytes`], as last counted.
-    bytes: usize,
-}
+pub use run::{Entry, RUN, Rows};
+pub use tracker::{Frozen, FrozenEntry, FrozenJob, FrozenRun, Orphan};
 
-/// All jobs, in the order of ids.
+use run::Run;
+pub(super) use run::Slot;
+use tracker::Tracker;
+
+/// All jobs, and all that is remembered of others.
 #[derive(Debug, Clone, Default)]
 pub(in crate::shard) struct JobTable {
-    slots: BTreeMap<JobId, Slot>,
-    /// What all jobs hold beside their headers.
-    bytes: usize,
+    runs: BTreeMap<u64, Box<Run>>,
+    /// Where the jobs are that are held.
+    held: BTreeMap<JobId, u64>,
+    /// Where the jobs are that are remembered.
+    gone: BTreeMap<JobId, u64>,
+    /// What all jobs have beside their headers.
+    bytes: u64,
+    /// How many of those bytes are in memory.
+    held_bytes: u64,
+    tracker: Tracker,
 }
 
 impl JobTable {
+    /// Jobs that are held.
     pub(in crate::shard) fn len(&self) -> usize {
-        self.slots.len()
+        self.held.len()
     }
 
-    /// Bytes that all jobs hold beside their headers.
-    pub(in crate::shard) const fn bytes(&self) -> usize {
+    /// Bytes that all jobs have beside their headers.
+    pub(in crate::shard) const fn bytes(&self) -> u64 {
         self.bytes
     }
 
+    /// How many of [`JobTable::bytes`] are in memory.
+    pub(in crate::shard) const fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
     pub(in crate::shard) fn get(&self, id: JobId) -> Option<&Job> {
-        self.slots.get(&id).map(|slot| slot.job.as_ref())
+        self.slot(id).map(|slot| slot.job.as_ref())
     }
 
     pub(super) fn slot(&self, id: JobId) -> Option<&Slot> {
-        self.slots.get(&id)
+        let sequence = *self.held.get(&id)?;
+        self.runs.get(&(sequence / RUN))?.slot(sequence)
     }
 
+    /// The slot of a job, to be changed: the next checkpoint writes its run.
     pub(super) fn slot_mut(&mut self, id: JobId) -> Option<&mut Slot> {
-        self.slots.get_mut(&id)
+        let sequence = *self.held.get(&id)?;
+        self.touched(sequence)?.slot_mut(sequence)
+    }
+
+    /// What is remembered of a job that is gone.
+    pub(in crate::shard) fn remembered(&self, id: JobId) -> Option<&Remembered> {
+        let sequence = *self.gone.get(&id)?;
+        self.runs.get(&(sequence / RUN))?.gone(sequence)
     }
 
     /// Changes a job. What an index is made from is changed through the state only.
     pub(super) fn change(&mut self, id: JobId, change: impl FnOnce(&mut Job)) {
-        if let Some(slot) = self.slots.get_mut(&id) {
+        if let Some(slot) = self.slot_mut(id) {
             change(Arc::make_mut(&mut slot.job));
             self.recount(id);
         }
@@ -61,41 +89,140 @@ impl JobTable {
 
     /// Counts a job's bytes anew: it was changed in place.
     pub(super) fn recount(&mut self, id: JobId) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            let bytes = slot.job.bytes();
-            self.bytes = self.bytes - slot.bytes + bytes;
-            slot.bytes = bytes;
-        }
+        let Some(slot) = self.held.get(&id).and_then(|sequence| {
+            let run = self.runs.get_mut(&(sequence / RUN))?;
+            run.slot_mut(*sequence)
+        }) else {
+            return;
+        };
+        let before = slot.counted;
+        slot.count();
+        self.bytes = self.bytes - u64::from(before.all) + u64::from(slot.counted.all);
+        self.held_bytes = self.held_bytes - u64::from(before.held) + u64::from(slot.counted.held);
+        let orphan = slot.orphan_payload();
+        self.tracker.orphaned(orphan);
     }
 
-    pub(super) fn insert(&mut self, job: Job, pool: PoolId) {
-        let (id, bytes) = (job.header.id, job.bytes());
-        let job = Arc::new(job);
-        self.bytes += bytes;
-        self.slots.insert(id, Slot { job, pool, bytes });
+    /// Takes a job in, new or restored.
+    pub(super) fn insert(&mut self, job: Job, pool: PoolId, rows: Rows) {
+        let (id, sequence) = (job.header.id, job.header.sequence);
+        let slot = Slot::new(job, pool, rows);
+        self.bytes += u64::from(slot.counted.all);
+        self.held_bytes += u64::from(slot.counted.held);
+        self.held.insert(id, sequence);
+        self.touched_or_new(sequence).put(sequence, Entry::Held(slot));
     }
 
+    /// Lets go of a job.
     pub(super) fn remove(&mut self, id: JobId) -> Option<Arc<Job>> {
-        let slot = self.slots.remove(&id)?;
-        self.bytes -= slot.bytes;
+        let sequence = self.held.remove(&id)?;
+        let Some(Entry::Held(slot)) = self.touched(sequence)?.take(sequence) else {
+            return None;
+        };
+        self.bytes -= u64::from(slot.counted.all);
+        self.held_bytes -= u64::from(slot.counted.held);
+        self.tracker.orphaned(slot.orphan(sequence));
+        self.drop_if_needless(sequence / RUN);
         Some(slot.job)
     }
 
-    pub(in crate::shard) fn iter(&self) -> impl ExactSizeIterator<Item = &Job> {
-        self.slots.values().map(|slot| slot.job.as_ref())
+    /// Remembers a job that was removed.
+    pub(super) fn remember(&mut self, entry: Remembered) {
+        let sequence = entry.sequence;
+        self.gone.insert(entry.job, sequence);
+        self.touched_or_new(sequence)
+            .put(sequence, Entry::Gone(Box::new(entry)));
     }
 
-    /// The ids after one, or all of them.
+    /// Forgets a job.
+    pub(super) fn forget(&mut self, id: JobId) -> Option<Remembered> {
+        let sequence = self.gone.remove(&id)?;
+        let Some(Entry::Gone(entry)) = self.touched(sequence)?.take(sequence) else {
+            return None;
+        };
+        self.drop_if_needless(sequence / RUN);
+        Some(*entry)
+    }
+
+    /// The jobs, in the order of their arrival.
+    pub(in crate::shard) fn iter(&self) -> impl Iterator<Item = &Job> {
+        let slots = self.runs.values().flat_map(|run| run.slots());
+        slots.map(|slot| slot.job.as_ref())
+    }
+
+    /// Everything that is kept, in the order of arrival.
+    pub(in crate::shard) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.runs.values().flat_map(|run| run.entries())
+    }
+
+    /// The ids after one, or all of them, of jobs that are held.
     pub(in crate::shard) fn ids_after(&self, id: Option<JobId>) -> impl Iterator<Item = JobId> {
         let from = id.map_or(Bound::Unbounded, Bound::Excluded);
-        self.slots
+        self.held
             .range((from, Bound::Unbounded))
             .map(|(id, _)| *id)
+    }
+
+    /// The run of an arrival, about to be changed.
+    fn touched(&mut self, sequence: u64) -> Option<&mut Run> {
+        let number = sequence / RUN;
+        let run = self.runs.get_mut(&number)?;
+        self.tracker.touch(number, run);
+        Some(run)
+    }
+
+    fn touched_or_new(&mut self, sequence: u64) -> &mut Run {
+        let number = sequence / RUN;
+        let run = self.runs.entry(number).or_default();
+        self.tracker.touch(number, run);
+        run
+    }
+
+    /// An empty run goes at once unless the checkpoint has a row of it, or may be about to write one.
+    fn drop_if_needless(&mut self, number: u64) {
+        let is_needless = |run: &Run| run.is_empty() && !run.has_row && !self.tracker.is_frozen(number);
+        if self.runs.get(&number).is_some_and(|run| is_needless(run)) {
+            self.runs.remove(&number);
+        }
+    }
+}
+
+/// The parts of a checkpoint.
+impl JobTable {
+    /// Sets the changes since the last checkpoint apart, to be taken portion by portion.
+    pub(super) fn freeze(&mut self) {
+        self.tracker.freeze();
+    }
+
+    /// The next of the changes that were set apart, as they were then; empty when there are no more.
+    pub(super) fn take_frozen(&mut self, most: usize) -> Frozen {
+        self.tracker.take(&mut self.runs, most)
+    }
+
+    /// Lets go of what a run was written with, now that it is durable.
+    pub(super) fn evict(&mut self, number: u64) {
+        let Some(run) = self.runs.get_mut(&number) else {
+            return;
+        };
+        for slot in run.slots_mut() {
+            let before = slot.counted;
+            slot.evict();
+            self.held_bytes = self.held_bytes - u64::from(before.held) + u64::from(slot.counted.held);
+        }
+    }
+
+    /// Marks everything as written: it was just read.
+    pub(super) fn mark_read(&mut self) {
+        self.tracker.forget_changes();
+        for run in self.runs.values_mut() {
+            run.has_row = true;
+            run.changed_for = 0;
+        }
     }
 }
 
 impl PartialEq for JobTable {
     fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
+        self.entries().eq(other.entries())
     }
 }

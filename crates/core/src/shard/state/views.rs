@@ -7,20 +7,36 @@ use leasehold_types::{JobId, Timestamp, limits};
 
 use super::ShardState;
 use crate::shard::job::{Job, JobBody, JobHeader, JobState};
-use crate::shard::view::{JobFilter, JobPage, JobStatus, JobView, ShardStats, StateName};
+use crate::shard::view::{
+    Elsewhere, JobFilter, JobPage, JobStatus, JobView, ShardStats, StateName, StoredParts,
+};
 
 /// Jobs looked at for one page. A page may be short, or empty, though more follow: its `next` says where to go on.
 const JOBS_EXAMINED: usize = 20 * limits::PAGE_JOBS;
 
 impl ShardState {
-    /// A job with its payload, result and history; none when it is not held (see [`ShardState::absent`]).
+    /// A job with what is in memory of its payload, result and history; none when it is not held (see
+    /// [`ShardState::absent`]). The rest is [`ShardState::elsewhere`].
     #[must_use]
     pub fn job(&self, id: JobId) -> Option<JobView> {
-        let Job { header, body } = self.jobs.get(id)?;
-        let mut view = self.view(header, body);
-        view.payload = body.payload.clone();
-        view.history.clone_from(&body.history);
+        let job = self.jobs.get(id)?;
+        let body = job.body();
+        let mut view = self.view(&job.header, body);
+        view.payload = body.payload.clone().unwrap_or_default();
+        let attempts = body.earlier.iter().chain(&body.history).cloned();
+        view.add(StoredParts {
+            attempts: attempts.collect(),
+            ..StoredParts::default()
+        });
         Some(view)
+    }
+
+    /// Where the rest of a job is; none when all of it is in memory, or when it is not held.
+    #[must_use]
+    pub fn elsewhere(&self, id: JobId) -> Option<Elsewhere> {
+        let job = self.jobs.get(id)?;
+        let (sequence, stored) = (job.header.sequence, job.stored());
+        (!stored.is_empty()).then_some(Elsewhere { sequence, stored })
     }
 
     /// One page of jobs in the order of ids. A page may be short though more follow, because only so many jobs are
@@ -66,7 +82,7 @@ impl ShardState {
     }
 
     fn summary(&self, job: &Job) -> JobView {
-        let mut view = self.view(&job.header, &job.body);
+        let mut view = self.view(&job.header, job.body());
         if let JobStatus::Done { result, .. } = &mut view.status {
             *result = Bytes::new();
         }

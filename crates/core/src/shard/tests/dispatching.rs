@@ -51,6 +51,7 @@ fn job_goes_to_a_free_slot_with_all_the_worker_needs() {
             session: session(7),
             gateway: NodeId::new(1),
             payload: vec![1].into(),
+            stored: None,
             lease: 30 * SECOND,
             attempt_limit: 900 * SECOND,
             remaining: 24 * 3_600 * SECOND,

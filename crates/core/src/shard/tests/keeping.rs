@@ -54,7 +54,7 @@ fn done_jobs_go_before_dead_ones_and_each_in_its_time() {
     assert!(shard.state.job(job(1)).is_none());
     shard.pass(540 * SECOND);
     assert_eq!(purge(&mut shard), (1, 1, false));
-    assert_eq!(shard.state.jobs().len(), 1);
+    assert_eq!(shard.state.jobs().count(), 1);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::shard::command::{
     LeaderStart, PutPolicy, Redrive, Release, ReleaseCause, Submit, WorkPhase,
 };
 use crate::shard::job::JobState;
+use crate::shard::outcome::Applied;
 use crate::shard::state::ShardState;
 
 /// Which fence a write is made under.
@@ -71,8 +72,8 @@ fn reason() -> impl Strategy<Value = ExpireReason> {
     ]
 }
 
-fn op() -> impl Strategy<Value = Op> {
-    let job = 0..JOBS;
+fn op(jobs: u8) -> impl Strategy<Value = Op> {
+    let job = 0..jobs;
     prop_oneof![
         4 => (job.clone(), prop::option::of(0_u8..3), 0_u8..8, 0_u64..4)
             .prop_map(|(job, key, content, delay)| Op::Submit(job, key, content, delay)),
@@ -93,15 +94,16 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// One entry: some of them are of a leader that is no longer one.
 #[derive(Debug, Clone)]
-struct Entry {
+pub(super) struct Entry {
     ops: Vec<Op>,
     passed: Duration,
     is_late: bool,
-    seed: u64,
+    pub(super) seed: u64,
 }
 
-fn entry() -> impl Strategy<Value = Entry> {
-    let ops = prop::collection::vec(op(), 0..6);
+/// An entry about so many jobs.
+pub(super) fn entry(jobs: u8) -> impl Strategy<Value = Entry> {
+    let ops = prop::collection::vec(op(jobs), 0..6);
     let is_late = prop::bool::weighted(0.05);
     (ops, 0_u64..20_000, is_late, any::<u64>()).prop_map(|(ops, passed, is_late, seed)| Entry {
         ops,
@@ -119,8 +121,8 @@ fn policy() -> QueuePolicy {
     }
 }
 
-struct Shard {
-    state: ShardState,
+pub(super) struct Shard {
+    pub(super) state: ShardState,
     /// Restored from the parts of the other after every entry before.
     restored: ShardState,
     model: Model,
@@ -129,7 +131,7 @@ struct Shard {
 }
 
 impl Shard {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let state = ShardState::new(Incarnation::default());
         let mut shard = Self {
             restored: state.clone(),
@@ -157,7 +159,7 @@ impl Shard {
         }
     }
 
-    fn apply(&mut self, batch: Batch) {
+    fn apply(&mut self, batch: Batch) -> Applied {
         let applied = self.state.apply(&batch);
         assert_eq!(self.restored.apply(&batch), applied);
         assert_eq!(self.restored, self.state);
@@ -168,10 +170,12 @@ impl Shard {
         self.compare();
         let fences = self.state.jobs().filter_map(|job| job.header.last_fence);
         self.fences.extend(fences);
+        applied
     }
 
     fn compare(&self) {
-        let ids: Vec<_> = self.state.jobs().map(|job| job.header.id).collect();
+        let mut ids: Vec<_> = self.state.jobs().map(|job| job.header.id).collect();
+        ids.sort();
         assert!(self.model.jobs.keys().eq(&ids));
         for job in self.state.jobs() {
             let model = &self.model.jobs[&job.header.id];
@@ -180,13 +184,14 @@ impl Shard {
         }
     }
 
-    fn enter(&mut self, entry: &Entry) {
+    /// Carries the entry out, and gives it with what came of it.
+    pub(super) fn enter(&mut self, entry: &Entry) -> (Batch, Applied) {
         let commands = entry.ops.iter().map(|op| self.command(op)).collect();
         let mut batch = self.batch(commands, entry.passed, entry.seed);
         if entry.is_late {
             batch.epoch = ShardEpoch::new(batch.epoch.get().saturating_sub(1));
         }
-        self.apply(batch);
+        (batch.clone(), self.apply(batch))
     }
 
     fn fence(&self, number: u8, under: Under) -> FenceToken {
@@ -285,8 +290,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn shard_does_what_the_model_says(entries in prop::collection::vec(entry(), 1..60)) {
+    fn shard_does_what_the_model_says(entries in prop::collection::vec(entry(JOBS), 1..60)) {
         let mut shard = Shard::new();
-        entries.iter().for_each(|entry| shard.enter(entry));
+        entries.iter().for_each(|entry| drop(shard.enter(entry)));
     }
 }

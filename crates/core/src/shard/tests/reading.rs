@@ -7,7 +7,7 @@ use crate::policy::QueuePolicy;
 use crate::shard::command::{Command, FailureClass, PutPolicy, Submit};
 use crate::shard::job::Job;
 use crate::shard::outcome::Outcome;
-use crate::shard::state::{PartsError, ShardState};
+use crate::shard::state::{Kept, PartsError, Rows, ShardState};
 use crate::shard::view::{JobFilter, JobStatus, QueueStats, StateName};
 
 /// One job in each state: 1 waiting, 2 ready, 3 leased, 4 done, 5 dead.
@@ -95,7 +95,9 @@ fn list_leaves_out_payloads_and_results_and_a_single_view_has_them() {
     assert!(matches!(&page.jobs[3].status, JobStatus::Done { result, .. } if result.is_empty()));
     let whole = shard.state.job(job(4)).unwrap();
     assert!(matches!(&whole.status, JobStatus::Done { result, .. } if **result == [7]));
-    assert_eq!((whole.payload.len(), whole.history.len()), (1, 1));
+    assert_eq!((whole.payload.len(), whole.history.len()), (0, 1));
+    let ready = shard.state.job(page.jobs[0].id).unwrap();
+    assert_eq!(ready.payload.len(), 1);
 }
 
 #[test]
@@ -172,16 +174,16 @@ fn parts_that_contradict_each_other_are_refused() {
     let head = shard.state.head();
     let policies = || shard.state.policies().map(|(q, p)| (q.clone(), p.clone()));
     let job: Job = shard.state.jobs().next().unwrap().clone();
-    let twice = [job.clone(), job.clone()];
-    let repeated = ShardState::from_parts(head, policies(), twice, []);
+    let kept = || Kept::Held(Box::new(job.clone()), Rows::default());
+    let repeated = ShardState::from_parts(head, policies(), [kept(), kept()]);
     assert_eq!(repeated, Err(PartsError::Repeated(job.header.id)));
-    let orphan = ShardState::from_parts(head, [], [job.clone()], []);
+    let orphan = ShardState::from_parts(head, [], [kept()]);
     assert!(matches!(orphan, Err(PartsError::UnknownQueue { .. })));
     let early = crate::shard::state::ShardHead {
         arrivals: job.header.sequence,
         ..head
     };
-    let late = ShardState::from_parts(early, policies(), [job], []);
+    let late = ShardState::from_parts(early, policies(), [kept()]);
     assert!(matches!(late, Err(PartsError::Sequence { .. })));
 }
 

@@ -7,15 +7,14 @@ use leasehold_types::{JobId, limits};
 use super::{Applying, cut};
 use crate::retry::{self, Fault, Step};
 use crate::shard::command::FailureClass;
-use crate::shard::job::{AttemptEnd, AttemptRecord, Job, JobHeader, JobState, Tries};
+use crate::shard::job::{AttemptEnd, AttemptRecord, Job, JobBody, JobHeader, JobState, Tries};
 use crate::shard::outcome::{Next, Outcome};
 
 impl Applying<'_> {
     /// Writes the current lease into the history. Does nothing for a job without one.
     pub(super) fn record(&mut self, job: JobId, end: AttemptEnd) {
         let now = self.state.head.stamp;
-        self.state.amend(job, |job| {
-            let Job { header, body } = job;
+        let write = |header: &mut JobHeader, body: &mut JobBody| {
             let JobState::Leased(lease) = &header.state else {
                 return;
             };
@@ -31,7 +30,8 @@ impl Applying<'_> {
                 ended_at: now,
                 end,
             });
-        });
+        };
+        self.state.amend(job, |job| job.change_body(write));
     }
 
     /// Ends the current attempt by a fault and moves the job on as its queue's policy says.
@@ -111,9 +111,9 @@ fn describe(end: &AttemptEnd) -> Arc<str> {
     }
 }
 
-/// The class of the newest failure in a job's history; none when nothing failed yet.
+/// The class of the newest failure since a job was last redriven; none when nothing failed yet.
 pub(super) fn last_class(job: &Job) -> Option<FailureClass> {
-    job.body.history.iter().rev().find_map(|a| match &a.end {
+    job.body().history.iter().rev().find_map(|a| match &a.end {
         AttemptEnd::Failed { class, .. } => Some(*class),
         AttemptEnd::Expired(reason) => reason.class(),
         AttemptEnd::Completed | AttemptEnd::Released { .. } | AttemptEnd::Cancelled => None,

@@ -17,7 +17,8 @@ impl Applying<'_> {
         check_size(complete.job, complete.result.len())?;
         self.record(complete.job, AttemptEnd::Completed);
         self.state.amend(complete.job, |job| {
-            job.body.result = Some(Bytes::copy_from_slice(&complete.result));
+            let result = Bytes::copy_from_slice(&complete.result);
+            job.change_body(|_, body| body.result = Some(result));
         });
         let done = JobState::Done {
             fence: complete.fence,

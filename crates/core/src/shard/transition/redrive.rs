@@ -17,6 +17,8 @@ impl Applying<'_> {
         self.state.amend(redrive.job, |job| {
             job.header.expires_at = expires_at;
             job.header.tries = redriven(job.header.tries);
+            // Part of them may be in the checkpoint alone: what apply reads of a history begins anew, on every replica.
+            job.change_body(|_, body| body.earlier.append(&mut body.history));
         });
         self.state
             .restate(redrive.job, JobState::Ready, &mut self.changes);

@@ -39,7 +39,7 @@ impl Applying<'_> {
     /// out of its history.
     fn record_undelivered(&mut self, job: JobId, end: AttemptEnd) {
         self.state.amend(job, |job| {
-            job.body.history.pop_if(|last| last.end == end);
+            job.change_body(|_, body| drop(body.history.pop_if(|last| last.end == end)));
         });
         self.record(job, end);
     }

@@ -10,7 +10,7 @@ use super::Applying;
 use crate::policy::QueuePolicy;
 use crate::requirement::Requirement;
 use crate::shard::command::Submit;
-use crate::shard::job::{Job, JobBody, JobHeader, JobState, Tries};
+use crate::shard::job::{Job, JobBody, JobHeader, JobState, Stored, Tries};
 use crate::shard::outcome::{Outcome, Refusal, Submitted};
 
 /// Bounds of the time to come back after that a full shard names.
@@ -70,9 +70,11 @@ impl Applying<'_> {
             let free = self.state.next_free_job();
             return Err(self.full("as many jobs as it may", bounds.jobs, free));
         }
-        if self.state.jobs.bytes() + submit.payload.len() > bounds.bytes {
+        let length = u64::try_from(submit.payload.len()).unwrap_or(u64::MAX);
+        if self.state.jobs.bytes().saturating_add(length) > bounds.bytes {
             let free = self.state.next_free_job();
-            return Err(self.full("as many bytes as it may", bounds.bytes, free));
+            let most = usize::try_from(bounds.bytes).unwrap_or(usize::MAX);
+            return Err(self.full("as many bytes as it may", most, free));
         }
         if !self.state.has_room_for_tenant(tenant) {
             return Err(self.full("jobs of as many tenants as it may", bounds.tenants, None));
@@ -137,10 +139,11 @@ impl Applying<'_> {
         };
         let body = JobBody {
             // A slice of the decoded log entry would keep the whole entry in memory for as long as the job.
-            payload: Bytes::copy_from_slice(&submit.payload),
+            payload: Some(Bytes::copy_from_slice(&submit.payload)),
             ..JobBody::default()
         };
-        self.state.admit(Job { header, body }, &mut self.changes);
+        let job = Job::new(header, body, Stored::default());
+        self.state.admit(job, &mut self.changes);
     }
 }
 

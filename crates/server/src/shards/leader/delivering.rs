@@ -174,6 +174,7 @@ mod tests {
             session: SessionId::from_random(1),
             gateway: NodeId::new(gateway),
             payload: Bytes::from(vec![0; bytes]),
+            stored: None,
             lease: Duration::ZERO,
             attempt_limit: Duration::ZERO,
             remaining: Duration::ZERO,

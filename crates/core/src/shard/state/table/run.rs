@@ -1,0 +1,197 @@
+//! One run of arrivals: the jobs of it that are held, and those that are remembered.
+
+use std::sync::Arc;
+
+use crate::shard::job::Job;
+use crate::shard::state::Remembered;
+use crate::shard::state::pools::PoolId;
+
+use super::tracker::Orphan;
+
+/// Arrivals in a run. A row of sixteen headers about fills the page that a change of one of them writes anyway.
+pub const RUN: u64 = 16;
+
+/// Which rows of a job's own the checkpoint has, or will have with the one under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rows {
+    /// Its payload.
+    pub payload: bool,
+    /// Its result.
+    pub result: bool,
+    /// Its attempts up to this number.
+    pub attempts: u32,
+}
+
+/// A job's bytes, as last counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::shard::state) struct Counted {
+    /// [`Job::bytes`].
+    pub(super) all: u32,
+    /// [`Job::held_bytes`].
+    pub(super) held: u32,
+}
+
+/// A job, and the pool that its requirement is in while the job has not ended.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    pub(in crate::shard::state) job: Arc<Job>,
+    pub(in crate::shard::state) pool: PoolId,
+    pub(super) counted: Counted,
+    pub(super) rows: Rows,
+}
+
+impl Slot {
+    pub(super) fn new(job: Job, pool: PoolId, rows: Rows) -> Self {
+        let mut slot = Self {
+            job: Arc::new(job),
+            pool,
+            counted: Counted::default(),
+            rows,
+        };
+        slot.count();
+        slot
+    }
+
+    pub(super) fn count(&mut self) {
+        // Two parts and a bounded history are far below four gigabytes.
+        let narrow = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.counted = Counted {
+            all: narrow(self.job.bytes()),
+            held: narrow(self.job.held_bytes()),
+        };
+    }
+
+    /// The job.
+    #[must_use]
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// The rows of its own.
+    #[must_use]
+    pub const fn rows(&self) -> Rows {
+        self.rows
+    }
+
+    /// The row of a payload that nobody wants any more.
+    pub(super) fn orphan_payload(&mut self) -> Option<Orphan> {
+        let is_wanted = self.job.body().payload.is_some() || self.job.stored().payload.is_some();
+        if is_wanted || !self.rows.payload {
+            return None;
+        }
+        self.rows.payload = false;
+        let payload = true;
+        let rows = Rows {
+            payload,
+            ..Rows::default()
+        };
+        Orphan::new(self.job.header.sequence, rows)
+    }
+
+    /// All rows of its own, of a job that is going.
+    pub(super) fn orphan(&self, sequence: u64) -> Option<Orphan> {
+        Orphan::new(sequence, self.rows)
+    }
+
+    /// Lets go of what the checkpoint has.
+    pub(super) fn evict(&mut self) {
+        let Rows {
+            payload,
+            result,
+            attempts,
+        } = self.rows;
+        let body = self.job.body();
+        let is_held = |number: u32| number <= attempts;
+        let has_something = (payload && body.payload.is_some())
+            || (result && body.result.is_some())
+            || body.earlier.iter().any(|a| is_held(a.number))
+            || body.history.iter().any(|a| is_held(a.number));
+        if has_something {
+            Arc::make_mut(&mut self.job).evict(payload, result, attempts);
+            self.count();
+        }
+    }
+}
+
+impl PartialEq for Slot {
+    fn eq(&self, other: &Self) -> bool {
+        self.job == other.job
+    }
+}
+
+/// What is kept of one arrival.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Entry {
+    /// A job.
+    Held(Slot),
+    /// A job that was purged.
+    Gone(Box<Remembered>),
+}
+
+/// See the module.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Run {
+    entries: [Option<Entry>; RUN as usize],
+    /// The checkpoint in which it will next be written, by number; 0 while it is unchanged.
+    pub(super) changed_for: u64,
+    /// The checkpoint has a row of it, or will have with the one under way.
+    pub(super) has_row: bool,
+}
+
+fn place(sequence: u64) -> usize {
+    usize::try_from(sequence % RUN).unwrap_or_default()
+}
+
+impl Run {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.iter().all(Option::is_none)
+    }
+
+    pub(super) fn put(&mut self, sequence: u64, entry: Entry) {
+        self.entries[place(sequence)] = Some(entry);
+    }
+
+    pub(super) fn take(&mut self, sequence: u64) -> Option<Entry> {
+        self.entries[place(sequence)].take()
+    }
+
+    pub(super) fn slot(&self, sequence: u64) -> Option<&Slot> {
+        match self.entries[place(sequence)].as_ref()? {
+            Entry::Held(slot) => Some(slot),
+            Entry::Gone(_) => None,
+        }
+    }
+
+    pub(super) fn slot_mut(&mut self, sequence: u64) -> Option<&mut Slot> {
+        match self.entries[place(sequence)].as_mut()? {
+            Entry::Held(slot) => Some(slot),
+            Entry::Gone(_) => None,
+        }
+    }
+
+    pub(super) fn gone(&self, sequence: u64) -> Option<&Remembered> {
+        match self.entries[place(sequence)].as_ref()? {
+            Entry::Gone(entry) => Some(entry),
+            Entry::Held(_) => None,
+        }
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().flatten()
+    }
+
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.entries().filter_map(|entry| match entry {
+            Entry::Held(slot) => Some(slot),
+            Entry::Gone(_) => None,
+        })
+    }
+
+    pub(super) fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        let entries = self.entries.iter_mut().flatten();
+        entries.filter_map(|entry| match entry {
+            Entry::Held(slot) => Some(slot),
+            Entry::Gone(_) => None,
+        })
+    }
+}

@@ -1,0 +1,357 @@
+//! A shard that is written down piece by piece while entries go on: what was written is the shard as it was at the
+//! freeze, what was let go of is found again, and no row is left behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use leasehold_types::{Incarnation, JobId};
+use proptest::prelude::*;
+
+use super::fixture::{Fixture, SECOND, job, submit};
+use super::model_agrees::{Entry, Shard, entry};
+use crate::policy::QueuePolicy;
+use crate::shard::command::{Batch, Command, Purge};
+use crate::shard::job::AttemptRecord;
+use crate::shard::outcome::Applied;
+use crate::shard::state::{
+    self, Frozen, FrozenEntry, FrozenHead, Kept, Orphan, RUN, Remembered, ShardState,
+};
+use crate::shard::view::{JobView, StoredParts};
+
+/// What a checkpoint store holds.
+#[derive(Debug, Clone, Default)]
+struct Rows {
+    head: Option<FrozenHead>,
+    runs: BTreeMap<u64, Vec<Kept>>,
+    payloads: BTreeMap<u64, Bytes>,
+    results: BTreeMap<u64, Bytes>,
+    attempts: BTreeMap<(u64, u32), AttemptRecord>,
+}
+
+impl Rows {
+    fn write(&mut self, portion: &Frozen) {
+        for orphan in &portion.orphans {
+            self.remove(*orphan);
+        }
+        for run in &portion.runs {
+            if run.entries.is_empty() {
+                assert!(self.runs.remove(&run.number).is_some(), "no row of {run:?}");
+                continue;
+            }
+            for entry in &run.entries {
+                self.write_parts(entry);
+            }
+            let kept = run.entries.iter().map(FrozenEntry::kept).collect();
+            self.runs.insert(run.number, kept);
+        }
+    }
+
+    fn write_parts(&mut self, entry: &FrozenEntry) {
+        let FrozenEntry::Held(frozen) = entry else {
+            return;
+        };
+        let sequence = frozen.sequence();
+        let payload = frozen.payload().map(|payload| (sequence, payload.clone()));
+        self.payloads.extend(payload);
+        let result = frozen.result().map(|result| (sequence, result.clone()));
+        self.results.extend(result);
+        for attempt in frozen.attempts() {
+            let row = ((sequence, attempt.number), attempt.clone());
+            self.attempts.extend([row]);
+        }
+    }
+
+    fn remove(&mut self, orphan: Orphan) {
+        let Orphan { sequence, rows } = orphan;
+        if rows.payload {
+            self.payloads.remove(&sequence);
+        }
+        if rows.result {
+            self.results.remove(&sequence);
+        }
+        for number in 1..=rows.attempts {
+            self.attempts.remove(&(sequence, number));
+        }
+    }
+
+    fn parts(&self, sequence: u64) -> StoredParts {
+        let attempts = self.attempts.range((sequence, 0)..(sequence + 1, 0));
+        StoredParts {
+            payload: self.payloads.get(&sequence).cloned(),
+            result: self.results.get(&sequence).cloned(),
+            attempts: attempts.map(|(_, attempt)| attempt.clone()).collect(),
+        }
+    }
+
+    fn load(&self) -> ShardState {
+        let Some(head) = &self.head else {
+            return ShardState::new(Incarnation::default());
+        };
+        let kept = self.runs.values().flatten().cloned();
+        ShardState::from_parts(head.head, head.policies.clone(), kept).unwrap()
+    }
+
+    /// The job with everything, in memory or not.
+    fn whole(&self, state: &ShardState, id: JobId) -> Option<JobView> {
+        let mut view = state.job(id)?;
+        if let Some(elsewhere) = state.elsewhere(id) {
+            let all = self.parts(elsewhere.sequence);
+            let stored = elsewhere.stored;
+            view.add(StoredParts {
+                payload: all.payload.filter(|_| stored.payload.is_some()),
+                result: all.result.filter(|_| stored.result.is_some()),
+                attempts: all.attempts,
+            });
+        }
+        Some(view)
+    }
+
+    /// Rows belong to jobs that are there, and runs have one row each.
+    fn check_rows(&self, state: &ShardState) {
+        let sequences = state.jobs().map(|job| job.header.sequence);
+        let held: BTreeSet<u64> = sequences.collect();
+        assert!(self.payloads.keys().all(|row| held.contains(row)));
+        assert!(self.results.keys().all(|row| held.contains(row)));
+        assert!(self.attempts.keys().all(|(row, _)| held.contains(row)));
+        let wanted = state.jobs().filter(|job| job.stored().payload.is_some());
+        assert_eq!(self.payloads.len(), wanted.count());
+    }
+}
+
+/// A checkpoint under way.
+struct Writing {
+    rows: Rows,
+    written: Vec<u64>,
+    /// A shard that never wrote anything, as of the freeze.
+    twin: ShardState,
+}
+
+/// A replica that is written down now and then, and crashes.
+struct Replica {
+    state: ShardState,
+    /// What is durable.
+    rows: Rows,
+    writing: Option<Writing>,
+    /// Entries after what is durable.
+    log: Vec<Batch>,
+    /// How many of them the checkpoint under way covers.
+    covered: usize,
+}
+
+impl Replica {
+    fn new(state: &ShardState) -> Self {
+        let mut replica = Self {
+            state: state.clone(),
+            rows: Rows::default(),
+            writing: None,
+            log: Vec::new(),
+            covered: 0,
+        };
+        // From here on, so that what is durable is enough to start from.
+        replica.freeze(state);
+        replica.finish();
+        replica
+    }
+
+    fn apply(&mut self, batch: &Batch, applied: &Applied, twin: &ShardState) {
+        assert_eq!(&self.state.apply(batch), applied);
+        self.log.push(batch.clone());
+        self.compare(twin);
+    }
+
+    fn compare(&self, twin: &ShardState) {
+        same_jobs(&self.rows, &self.state, twin);
+    }
+
+    fn freeze(&mut self, twin: &ShardState) {
+        let mut rows = self.rows.clone();
+        rows.head = Some(self.state.freeze());
+        self.covered = self.log.len();
+        self.writing = Some(Writing {
+            rows,
+            written: Vec::new(),
+            twin: twin.clone(),
+        });
+    }
+
+    /// Takes one run; says whether there was more.
+    fn take(&mut self) -> bool {
+        let Some(writing) = &mut self.writing else {
+            return false;
+        };
+        let portion = self.state.take_frozen(1);
+        writing.rows.write(&portion);
+        let runs = portion.runs.iter().map(|run| run.number);
+        writing.written.extend(runs);
+        !portion.is_empty()
+    }
+
+    fn finish(&mut self) {
+        while self.take() {}
+        let Some(Writing {
+            rows,
+            written,
+            twin,
+        }) = self.writing.take()
+        else {
+            return;
+        };
+        let loaded = rows.load();
+        assert_eq!(loaded.head(), twin.head());
+        assert!(loaded.policies().eq(twin.policies()));
+        same_jobs(&rows, &loaded, &twin);
+        self.rows = rows;
+        self.log.drain(..self.covered);
+        written.into_iter().for_each(|run| self.state.evict(run));
+    }
+
+    /// The process dies: what it had in memory is gone.
+    fn crash(&mut self) {
+        self.writing = None;
+        self.state = self.rows.load();
+        let log = self.log.iter();
+        log.for_each(|batch| drop(self.state.apply(batch)));
+    }
+}
+
+fn same_jobs(rows: &Rows, state: &ShardState, twin: &ShardState) {
+    let none = Rows::default();
+    let ids = |state: &ShardState| -> Vec<JobId> { state.jobs().map(|j| j.header.id).collect() };
+    assert_eq!(ids(state), ids(twin));
+    for id in ids(twin) {
+        assert_eq!(rows.whole(state, id), none.whole(twin, id));
+    }
+    assert_eq!(state.stats(), twin.stats());
+    let memories = |state: &ShardState| -> Vec<Remembered> {
+        let gone = state.entries().filter_map(|entry| match entry {
+            state::Entry::Gone(entry) => Some(entry.as_ref().clone()),
+            state::Entry::Held(_) => None,
+        });
+        gone.collect()
+    };
+    assert_eq!(memories(state), memories(twin));
+    let bytes = |state: &ShardState| state.jobs().map(|job| job.bytes()).sum::<usize>();
+    assert_eq!(bytes(state), bytes(twin));
+}
+
+/// What happens to the replica after an entry, by its seed.
+fn play(replica: &mut Replica, seed: u64, twin: &ShardState) {
+    match seed % 8 {
+        0..=2 if replica.writing.is_none() => replica.freeze(twin),
+        3 | 4 => drop(replica.take()),
+        5 => replica.finish(),
+        6 if seed.is_multiple_of(3) => replica.crash(),
+        _ => {}
+    }
+    replica.compare(twin);
+}
+
+fn live(entries: &[Entry]) {
+    let mut shard = Shard::new();
+    let mut replica = Replica::new(&shard.state);
+    for entry in entries {
+        let (batch, applied) = shard.enter(entry);
+        replica.apply(&batch, &applied, &shard.state);
+        play(&mut replica, entry.seed, &shard.state);
+    }
+    replica.finish();
+    replica.freeze(&shard.state);
+    replica.finish();
+    replica.rows.check_rows(&replica.state);
+    replica.crash();
+    replica.compare(&shard.state);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn what_is_written_piece_by_piece_is_the_shard_as_it_was(
+        entries in prop::collection::vec(entry(6), 1..60),
+    ) {
+        live(&entries);
+    }
+
+    #[test]
+    fn many_runs_are_written_as_they_were(entries in prop::collection::vec(entry(60), 1..80)) {
+        live(&entries);
+    }
+}
+
+fn finish(shard: &mut Fixture, number: u8) {
+    let (job, fence) = shard.leased_job(number);
+    shard.complete(job, fence, number);
+}
+
+/// Purges what has ended, and forgets it.
+fn purge_all(shard: &mut Fixture) {
+    shard.pass(48 * 3_600 * SECOND);
+    let purge = || Command::Purge(Purge { limit: 1_000 });
+    shard.one(purge());
+    shard.pass(48 * 3_600 * SECOND);
+    shard.one(purge());
+}
+
+fn short_lived() -> Fixture {
+    Fixture::with_policy(QueuePolicy {
+        retain_done: SECOND,
+        ..QueuePolicy::default()
+    })
+}
+
+#[test]
+fn job_that_comes_and_goes_between_two_checkpoints_is_never_written() {
+    let mut shard = short_lived();
+    for number in 1..=40 {
+        shard.submit(submit(number));
+        finish(&mut shard, number);
+    }
+    purge_all(&mut shard);
+    shard.state.freeze();
+    assert!(shard.state.take_frozen(100).is_empty());
+}
+
+#[test]
+fn memory_holds_no_payload_once_it_is_written() {
+    let mut shard = Fixture::new();
+    for number in 0..40 {
+        shard.submit(submit(number));
+    }
+    assert_eq!(shard.state.held_bytes(), 40);
+    shard.state.freeze();
+    let portion = shard.state.take_frozen(100);
+    assert_eq!(portion.runs.len(), 40_usize.div_ceil(RUN as usize));
+    portion.runs.iter().for_each(|run| shard.state.evict(run.number));
+    assert_eq!(shard.state.held_bytes(), 0);
+    let elsewhere = shard.state.elsewhere(job(7)).unwrap();
+    assert_eq!((elsewhere.sequence, elsewhere.stored.payload), (7, Some(1)));
+}
+
+#[test]
+fn rows_of_purged_jobs_are_removed() {
+    let mut shard = short_lived();
+    let mut rows = Rows::default();
+    let mut write = |shard: &mut Fixture| {
+        rows.head = Some(shard.state.freeze());
+        loop {
+            let portion = shard.state.take_frozen(2);
+            if portion.is_empty() {
+                return rows.clone();
+            }
+            rows.write(&portion);
+            portion.runs.iter().for_each(|run| shard.state.evict(run.number));
+        }
+    };
+    for number in 0..40 {
+        shard.submit(submit(number));
+    }
+    assert_eq!(write(&mut shard).payloads.len(), 40);
+    for number in 0..40 {
+        finish(&mut shard, number);
+    }
+    let done = write(&mut shard);
+    assert_eq!((done.payloads.len(), done.results.len(), done.attempts.len()), (0, 40, 40));
+    purge_all(&mut shard);
+    let empty = write(&mut shard);
+    assert!(empty.runs.is_empty() && empty.results.is_empty() && empty.attempts.is_empty());
+}
