@@ -42,7 +42,7 @@ pub enum DecodeError {
         /// The number of the field that holds the kind.
         number: usize,
     },
-    /// A snapshot that a newer version wrote.
+    /// Rows that a newer version wrote.
     #[error(
         "{message} has format {format}, this version reads up to {known}: start a newer version"
     )]
@@ -54,18 +54,10 @@ pub enum DecodeError {
         /// The newest format that is known.
         known: u32,
     },
-    /// There are more bytes than the snapshot's head speaks of.
-    #[error("{message} is followed by {bytes} bytes too many")]
-    Surplus {
-        /// The last message.
-        message: &'static str,
-        /// How many bytes follow.
-        bytes: usize,
-    },
     /// Each record can be read, but together they are no state of the metadata.
     #[error("the metadata snapshot contradicts itself")]
     Metadata(#[from] metadata::PartsError),
     /// Each record can be read, but together they are no state of a shard.
-    #[error("the shard snapshot contradicts itself")]
+    #[error("the rows of the shard contradict each other")]
     Shard(#[from] shard::PartsError),
 }

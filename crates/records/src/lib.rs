@@ -1,4 +1,4 @@
-//! Protobuf encodings of what Leasehold keeps on disk: commands for the logs, whole states for snapshots.
+//! Protobuf encodings of what Leasehold keeps on disk: commands for the logs, rows for checkpoints.
 //!
 //! The messages stand in `proto/leasehold/store/v1`; here they are turned into the values of `leasehold-core` and
 //! back. Values are checked on the way in, so that whatever comes out of a decoder has the bounds of its types:

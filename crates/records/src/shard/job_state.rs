@@ -6,7 +6,7 @@ use leasehold_types::SessionId;
 use super::choice::{class, phase, read_class, read_phase};
 use crate::error::DecodeError;
 use crate::field::{In, bits, digest, fence, span, stamp, text};
-use crate::store::v1::{self, job_header::State};
+use crate::store::v1::{self, kept_job::State};
 
 impl From<&JobState> for State {
     fn from(state: &JobState) -> Self {

@@ -1,13 +1,15 @@
-//! A shard's batches and its whole state.
+//! A shard's batches, and the rows of its checkpoint.
 
+mod attempt;
 mod batch;
 mod choice;
 mod command;
-mod job;
+mod head;
 mod job_state;
-mod snapshot;
+mod run;
 mod worker_command;
 
+pub use attempt::{decode_attempt, encode_attempt};
 pub use batch::{decode_batch, encode_batch};
-pub use job::{decode_body, decode_header, encode_body, encode_header};
-pub use snapshot::{decode_state, encode_state};
+pub use head::{decode_head, encode_head};
+pub use run::{Reader, encode_run};

@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 
 use bytes::Bytes;
+use leasehold_core::shard::state::Kept;
 use leasehold_records::{DecodeError, metadata, shard};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -62,9 +63,11 @@ fn answers<T: PartialEq + Debug>(
 
 fn all_answer(bytes: &Bytes) {
     answers(bytes.clone(), shard::decode_batch, shard::encode_batch);
-    answers(bytes.clone(), shard::decode_state, shard::encode_state);
-    answers(bytes.clone(), shard::decode_header, shard::encode_header);
-    answers(bytes.clone(), shard::decode_body, shard::encode_body);
+    let read_run = |bytes| shard::Reader::default().read(bytes);
+    let write_run = |run: &Vec<Kept>| shard::encode_run(run.clone());
+    answers(bytes.clone(), read_run, write_run);
+    answers(bytes.clone(), shard::decode_head, shard::encode_head);
+    answers(bytes.clone(), shard::decode_attempt, shard::encode_attempt);
     answers(
         bytes.clone(),
         metadata::decode_command,
@@ -89,8 +92,13 @@ proptest! {
     }
 
     #[test]
-    fn damaged_shard_never_panics_a_decoder(state in values::jobs::shard(), damage in damage()) {
-        all_answer(&damaged(&shard::encode_state(&state), &damage));
+    fn damaged_run_never_panics_a_decoder(run in vec(values::jobs::kept(), 0..4), damage in damage()) {
+        all_answer(&damaged(&shard::encode_run(run), &damage));
+    }
+
+    #[test]
+    fn damaged_head_never_panics_a_decoder(head in values::jobs::frozen_head(), damage in damage()) {
+        all_answer(&damaged(&shard::encode_head(&head), &damage));
     }
 
     #[test]

@@ -6,5 +6,5 @@ mod damage;
 mod formats;
 mod metadata;
 mod replicas;
-mod snapshots;
+mod rows;
 mod values;

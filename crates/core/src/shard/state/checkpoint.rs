@@ -9,7 +9,7 @@ use leasehold_types::QueueName;
 use super::{Frozen, PlacedPolicy, ShardHead, ShardState};
 
 /// The small parts of a shard as of a freeze.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrozenHead {
     /// The shard's own numbers.
     pub head: ShardHead,

@@ -1,18 +1,18 @@
-//! Random jobs, and whole shards of them.
+//! Random jobs, and what rows keep of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use leasehold_core::shard::ShardState;
 use leasehold_core::shard::job::{
-    AttemptEnd, AttemptRecord, Job, JobBody, JobHeader, JobState, Lease, Tries,
+    AttemptEnd, AttemptRecord, Job, JobBody, JobHeader, JobState, Lease, Stored, Tries,
 };
-use leasehold_core::shard::state::{Owner, PlacedPolicy, Remembered, ShardHead};
-use leasehold_types::{BootCount, Incarnation, JobId, NodeId, QueueName, ShardEpoch};
+use leasehold_core::shard::state::{
+    FrozenHead, Kept, Owner, PlacedPolicy, Remembered, Rows, ShardHead,
+};
+use leasehold_types::{BootCount, Incarnation, NodeId, QueueName, ShardEpoch};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
-use proptest::sample::Index;
 
 use super::shard::{class, phase, reason};
 use super::{digest, fence, job, name, payload, policy, requirement, session, span, stamp};
@@ -71,7 +71,7 @@ fn end() -> impl Strategy<Value = AttemptEnd> {
 }
 
 prop_compose! {
-    fn attempt()(
+    pub(crate) fn attempt()(
         number: u32, fence in fence(), (worker, region) in (name(), name()),
         (started_at, ended_at) in (stamp(), stamp()), end in end(),
     ) -> AttemptRecord {
@@ -93,7 +93,7 @@ fn tries() -> impl Strategy<Value = Tries> {
 }
 
 prop_compose! {
-    pub(crate) fn header()(
+    fn header()(
         id in job(), (queue, tenant) in (name(), name()), key in option::of(name()), digest in digest(),
         priority: u8, requirement in requirement(), sequence: u64,
         (submitted_at, expires_at) in (stamp(), stamp()), state in state(), tries in tries(),
@@ -107,17 +107,46 @@ prop_compose! {
 }
 
 prop_compose! {
-    pub(crate) fn body()(
-        payload in payload(), history in vec(attempt(), 0..4), result in option::of(payload()),
-    ) -> JobBody {
-        JobBody { payload, history, result }
+    fn stored()(
+        payload in option::of(any::<u32>()), result in option::of(any::<u32>()),
+        attempts in option::of(any::<u32>()),
+    ) -> Stored {
+        Stored { payload, result, attempts }
     }
+}
+
+prop_compose! {
+    fn held()(
+        header in header(), history in vec(attempt(), 0..3), stored in stored(), upto: u32,
+    ) -> Kept {
+        let rows = Rows {
+            payload: stored.payload.is_some(),
+            result: stored.result.is_some(),
+            attempts: upto,
+        };
+        let body = JobBody { history, ..JobBody::default() };
+        Kept::Held(Box::new(Job::new(header, body, stored)), rows)
+    }
+}
+
+prop_compose! {
+    fn remembered()(
+        (queue, tenant) in (name(), name()), key in option::of(name()), digest in digest(),
+        forget_at in stamp(), job in job(), sequence: u64,
+    ) -> Remembered {
+        Remembered { job, sequence, queue, tenant, key, digest, forget_at }
+    }
+}
+
+/// What a row keeps of one arrival.
+pub(crate) fn kept() -> impl Strategy<Value = Kept> {
+    prop_oneof![3 => held(), 1 => remembered().prop_map(Kept::Gone)]
 }
 
 prop_compose! {
     fn head()(
         incarnation: u16, epoch: u64, owner in option::of(any::<(u64, u64)>()), stamp in stamp(),
-        granted: u64,
+        (granted, arrivals) in any::<(u64, u64)>(),
     ) -> ShardHead {
         ShardHead {
             incarnation: Incarnation::new(incarnation),
@@ -128,7 +157,7 @@ prop_compose! {
             }),
             stamp,
             granted,
-            arrivals: 0,
+            arrivals,
         }
     }
 }
@@ -141,33 +170,9 @@ fn policies() -> impl Strategy<Value = BTreeMap<QueueName, PlacedPolicy>> {
     btree_map(name(), placed, 1..4)
 }
 
-fn jobs() -> impl Strategy<Value = BTreeMap<JobId, (JobHeader, JobBody, Index)>> {
-    btree_map(job(), (header(), body(), any::<Index>()), 0..6)
-}
-
 prop_compose! {
-    fn remembered()(
-        (queue, tenant) in (name(), name()), key in option::of(name()), digest in digest(),
-        forget_at in stamp(), job in job(),
-    ) -> Remembered {
-        Remembered { job, queue, tenant, key, digest, forget_at }
-    }
-}
-
-prop_compose! {
-    /// A shard whose parts agree: every job has its own id and place, and is of a known queue.
-    pub(crate) fn shard()(
-        mut head in head(), policies in policies(), jobs in jobs(),
-        remembered in btree_map(job(), remembered(), 0..4),
-    ) -> ShardState {
-        let queues: Vec<QueueName> = policies.keys().cloned().collect();
-        let remembered = remembered.into_iter().filter(|(id, _)| !jobs.contains_key(id));
-        let remembered: Vec<_> = remembered.map(|(job, entry)| Remembered { job, ..entry }).collect();
-        let jobs: Vec<Job> = (0..).zip(jobs).map(|(sequence, (id, (header, body, queue)))| {
-            let queue = queue.get(&queues).clone();
-            Job { header: JobHeader { id, sequence, queue, ..header }, body }
-        }).collect();
-        head.arrivals = u64::try_from(jobs.len()).unwrap();
-        ShardState::from_parts(head, policies, jobs, remembered).unwrap()
+    pub(crate) fn frozen_head()(head in head(), policies in policies()) -> FrozenHead {
+        let policies = policies.into_iter().collect();
+        FrozenHead { head, policies }
     }
 }

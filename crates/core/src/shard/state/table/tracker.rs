@@ -210,7 +210,7 @@ impl Tracker {
             portion.runs.extend(self.take_run(runs, number));
         }
         if portion.runs.is_empty() {
-            let from = self.frozen_orphans.len().saturating_sub(16 * most);
+            let from = self.frozen_orphans.len().saturating_sub(most.saturating_mul(16));
             portion.orphans = self.frozen_orphans.split_off(from);
         }
         portion

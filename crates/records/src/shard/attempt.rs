@@ -1,0 +1,126 @@
+//! The attempts at a job, and how many there were of each kind.
+
+use bytes::Bytes;
+use leasehold_core::shard::job::{AttemptEnd, AttemptRecord, Tries};
+
+use super::choice::{class, read_class, read_reason, reason};
+use crate::error::DecodeError;
+use crate::field::{In, encoded, fence, stamp, text};
+use crate::store::v1::{self, attempt::End};
+
+/// The bytes of an attempt that is over.
+#[must_use]
+pub fn encode_attempt(attempt: &AttemptRecord) -> Bytes {
+    encoded(&v1::Attempt::from(attempt))
+}
+
+/// Reads back what [`encode_attempt`] gave.
+///
+/// # Errors
+/// [`DecodeError`] when the bytes are damaged, or a newer version's.
+pub fn decode_attempt(bytes: Bytes) -> Result<AttemptRecord, DecodeError> {
+    In("Attempt").message::<v1::Attempt>(bytes)?.try_into()
+}
+
+impl From<&Tries> for v1::Tries {
+    fn from(tries: &Tries) -> Self {
+        Self {
+            granted: tries.granted,
+            failed: tries.failed,
+            lost: tries.lost,
+            infrastructure: tries.infrastructure,
+            released: tries.released,
+            redriven: tries.redriven,
+        }
+    }
+}
+
+impl From<v1::Tries> for Tries {
+    fn from(tries: v1::Tries) -> Self {
+        Self {
+            granted: tries.granted,
+            failed: tries.failed,
+            lost: tries.lost,
+            infrastructure: tries.infrastructure,
+            released: tries.released,
+            redriven: tries.redriven,
+        }
+    }
+}
+
+impl From<&AttemptRecord> for v1::Attempt {
+    fn from(attempt: &AttemptRecord) -> Self {
+        Self {
+            number: attempt.number,
+            fence: fence(attempt.fence),
+            worker: text(&attempt.worker),
+            region: text(&attempt.region),
+            started_at_us: attempt.started_at.as_micros(),
+            ended_at_us: attempt.ended_at.as_micros(),
+            end: Some((&attempt.end).into()),
+        }
+    }
+}
+
+impl TryFrom<v1::Attempt> for AttemptRecord {
+    type Error = DecodeError;
+
+    fn try_from(attempt: v1::Attempt) -> Result<Self, DecodeError> {
+        let at = In("Attempt");
+        Ok(Self {
+            number: attempt.number,
+            fence: at.nested("fence", attempt.fence)?,
+            worker: at.name("worker", &attempt.worker)?,
+            region: at.name("region", &attempt.region)?,
+            started_at: stamp(attempt.started_at_us),
+            ended_at: stamp(attempt.ended_at_us),
+            end: at.nested("end", attempt.end)?,
+        })
+    }
+}
+
+impl From<&AttemptEnd> for End {
+    fn from(end: &AttemptEnd) -> Self {
+        match end {
+            AttemptEnd::Completed => Self::Completed(v1::AttemptCompleted {}),
+            AttemptEnd::Failed {
+                class: failure,
+                message,
+                detail,
+            } => Self::Failed(v1::AttemptFailed {
+                class: class(*failure),
+                message: message.as_ref().into(),
+                detail: detail.clone(),
+            }),
+            AttemptEnd::Expired(why) => Self::Expired(v1::AttemptExpired {
+                reason: reason(*why),
+            }),
+            AttemptEnd::Released { reason } => Self::Released(v1::AttemptReleased {
+                reason: reason.as_ref().into(),
+            }),
+            AttemptEnd::Cancelled => Self::Cancelled(v1::AttemptCancelled {}),
+        }
+    }
+}
+
+impl TryFrom<End> for AttemptEnd {
+    type Error = DecodeError;
+
+    fn try_from(end: End) -> Result<Self, DecodeError> {
+        Ok(match end {
+            End::Completed(v1::AttemptCompleted {}) => Self::Completed,
+            End::Failed(failed) => Self::Failed {
+                class: read_class(In("AttemptFailed"), failed.class)?,
+                message: failed.message.into(),
+                detail: failed.detail,
+            },
+            End::Expired(expired) => {
+                Self::Expired(read_reason(In("AttemptExpired"), expired.reason)?)
+            }
+            End::Released(released) => Self::Released {
+                reason: released.reason.into(),
+            },
+            End::Cancelled(v1::AttemptCancelled {}) => Self::Cancelled,
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! The rows of a shard's checkpoint: what a replica reads is what another one wrote.
+
+use bytes::Bytes;
+use leasehold_core::shard::state::{FrozenHead, ShardHead};
+use leasehold_records::DecodeError;
+use leasehold_records::shard::{
+    Reader, decode_attempt, decode_head, encode_attempt, encode_head, encode_run,
+};
+use leasehold_records::store::v1;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use prost::Message;
+
+use crate::values::jobs::{attempt, frozen_head, kept};
+
+proptest! {
+    #[test]
+    fn run_survives_its_row(runs in vec(vec(kept(), 0..5), 1..4)) {
+        // One reader for all: what it remembers of one run must not leak into another.
+        let mut reader = Reader::default();
+        for run in runs {
+            let bytes = encode_run(run.clone());
+            prop_assert_eq!(encode_run(run.clone()), bytes.clone());
+            prop_assert_eq!(reader.read(bytes), Ok(run));
+        }
+    }
+
+    #[test]
+    fn head_survives_its_row(head in frozen_head()) {
+        prop_assert_eq!(decode_head(encode_head(&head)), Ok(head));
+    }
+
+    #[test]
+    fn attempt_survives_its_row(attempt in attempt()) {
+        prop_assert_eq!(decode_attempt(encode_attempt(&attempt)), Ok(attempt));
+    }
+}
+
+fn head() -> v1::ShardHead {
+    let frozen = FrozenHead {
+        head: ShardHead::default(),
+        policies: Vec::new(),
+    };
+    v1::ShardHead::decode(encode_head(&frozen)).unwrap()
+}
+
+fn read(head: &v1::ShardHead) -> DecodeError {
+    decode_head(head.encode_to_vec().into()).unwrap_err()
+}
+
+#[test]
+fn head_of_a_newer_format_is_refused_with_its_number() {
+    let newer = v1::ShardHead { format: 2, ..head() };
+    let is_refused = matches!(
+        read(&newer),
+        DecodeError::UnknownFormat {
+            format: 2,
+            known: 1,
+            ..
+        }
+    );
+    assert!(is_refused);
+    let none = v1::ShardHead { format: 0, ..head() };
+    let field = "format";
+    assert!(matches!(read(&none), DecodeError::Missing { field: f, .. } if f == field));
+}
+
+#[test]
+fn place_that_no_word_stands_in_is_refused_by_its_field() {
+    let record = v1::Remembered {
+        job: Bytes::from_static(&[7; 14]),
+        queue: 3,
+        digest: Bytes::from_static(&[7; 32]),
+        ..v1::Remembered::default()
+    };
+    let kind = Some(v1::kept::Kind::Remembered(record));
+    let run = v1::JobRun {
+        names: vec!["chat".into()],
+        kept: vec![v1::Kept { kind }],
+        ..v1::JobRun::default()
+    };
+    let refused = Reader::default().read(run.encode_to_vec().into());
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("Remembered.queue") && refused.contains("name 3 of 1"), "{refused}");
+}
