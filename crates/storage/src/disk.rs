@@ -165,7 +165,7 @@ pub fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
 ///
 /// SUBTLE: one that a crash left behind is removed, not written over. Where a rename is not one step for the disk, the
 /// crash can leave both names, and both name the file that is in use.
-fn create_temporary(disk: &dyn Disk, temporary: &str) -> io::Result<Box<dyn DiskFile>> {
+pub(crate) fn create_temporary(disk: &dyn Disk, temporary: &str) -> io::Result<Box<dyn DiskFile>> {
     match disk.remove(temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => disk.open(temporary, OpenMode::Create),

@@ -1,0 +1,217 @@
+//! The handle on a group's checkpoint: which file it is now, and whose turn it is to change it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use leasehold_types::GroupId;
+
+use super::CheckpointOptions;
+use super::database::{Database, Place};
+use super::error::CheckpointError;
+use super::file::Fault;
+use super::view::View;
+use super::writing::{Batch, Writing};
+use crate::disk::Disk;
+
+/// A group's checkpoint. Clones are handles on the same one.
+#[derive(Clone)]
+pub struct Checkpoint {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) options: CheckpointOptions,
+    pub(super) group: GroupId,
+    /// Of the file, when it is in its place.
+    pub(super) name: String,
+    /// Outlives this handle: a failed sync ends the file's use for as long as the process runs.
+    pub(super) failed_sync: Arc<OnceLock<Fault>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// None when the file was removed or took another's place.
+    database: Option<Arc<Database>>,
+    /// Somebody has the turn.
+    is_changing: bool,
+}
+
+/// The right to change a checkpoint. There is one; dropping it gives it back.
+pub(super) struct Turn {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.shared.state().is_changing = false;
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let database = self.state().database.take();
+        if let Some(fault @ Fault::Sync { .. }) = database.and_then(|database| database.fault()) {
+            let _ = self.failed_sync.set(fault);
+        }
+    }
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Checkpoint({})", self.shared.name)
+    }
+}
+
+impl Shared {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        options: CheckpointOptions,
+        group: GroupId,
+        name: String,
+        failed_sync: Arc<OnceLock<Fault>>,
+        database: Arc<Database>,
+    ) -> Self {
+        let state = Mutex::new(State {
+            database: Some(database),
+            is_changing: false,
+        });
+        Self {
+            disk,
+            options,
+            group,
+            name,
+            failed_sync,
+            state,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    pub(super) fn place<'a>(&'a self, name: &'a str) -> Place<'a> {
+        Place {
+            disk: self.disk.as_ref(),
+            group: self.group,
+            options: self.options,
+            name,
+        }
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.state().database.is_none()
+    }
+
+    /// From now on this handle is for nothing; views go on.
+    pub(super) fn leave(&self) {
+        self.state().database = None;
+    }
+
+    fn gone(&self) -> CheckpointError {
+        let file = self.name.clone();
+        CheckpointError::Gone { file }
+    }
+
+    fn busy(&self) -> CheckpointError {
+        let file = self.name.clone();
+        CheckpointError::Busy { file }
+    }
+
+    /// The database as it is now; opened anew after the disk was full, which redb does not get over by itself.
+    fn usable(&self, state: &mut State) -> Result<Arc<Database>, CheckpointError> {
+        let database = state.database.as_mut().ok_or_else(|| self.gone())?;
+        match database.fault() {
+            None => {}
+            Some(Fault::Full { .. }) if !state.is_changing => {
+                *database = Database::open(self.place(&self.name))?;
+            }
+            Some(fault) => return Err(CheckpointError::of_fault(&self.name, &fault)),
+        }
+        Ok(Arc::clone(database))
+    }
+
+    /// Takes the turn; [`CheckpointError::Busy`] when another has it.
+    pub(super) fn take_turn(self: &Arc<Self>) -> Result<(Turn, Arc<Database>), CheckpointError> {
+        let mut state = self.state();
+        if state.is_changing {
+            return Err(self.busy());
+        }
+        let database = self.usable(&mut state)?;
+        state.is_changing = true;
+        let shared = Arc::clone(self);
+        Ok((Turn { shared }, database))
+    }
+
+    /// Puts another file in this one's place, durably. The caller has the turn.
+    pub(super) fn install(&self, arrived: Arc<Database>) -> Result<(), CheckpointError> {
+        let failed = |error| CheckpointError::io("replace", &self.name, error);
+        let mut state = self.state();
+        if state.database.is_none() {
+            return Err(self.gone());
+        }
+        let disk = self.disk.as_ref();
+        disk.rename(&arrived.name(), &self.name).map_err(failed)?;
+        arrived.renamed_to(&self.name);
+        state.database = Some(Arc::clone(&arrived));
+        // Which of the two a crash would leave is not known when this fails: neither may be built upon.
+        disk.sync_folder().map_err(|error| {
+            arrived.end(error);
+            self.usable(&mut state).err().unwrap_or_else(|| self.gone())
+        })
+    }
+}
+
+impl Checkpoint {
+    /// A view of the last commit.
+    ///
+    /// # Errors
+    /// When the file can no longer be used, or is no longer this handle's.
+    pub fn view(&self) -> Result<View, CheckpointError> {
+        let database = self.shared.usable(&mut self.shared.state())?;
+        View::new(database)
+    }
+
+    /// Begins a change of the checkpoint. It never waits: the seam that a simulation runs on has no second thread
+    /// that could end the other change.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Busy`] while another change, a replacement or a compaction is under way.
+    pub fn begin(&self) -> Result<Writing, CheckpointError> {
+        let (turn, database) = self.shared.take_turn()?;
+        Ok(Writing::new(Batch::new(database)?, turn))
+    }
+
+    /// Lets what was received take this checkpoint's place, durably and at once: after a crash the one or the other is
+    /// there. Views taken before go on seeing the old one; this handle and its clones show the new one, and the
+    /// incoming handle is for nothing any more.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Busy`] while either of them is being changed. After an error of the disk the checkpoint is
+    /// not used any further, unless it is still the old one.
+    ///
+    /// # Panics
+    /// When the two are not of the same group, or are the same.
+    pub fn replace_by(&self, incoming: &Self) -> Result<(), CheckpointError> {
+        let (here, there) = (&self.shared, &incoming.shared);
+        assert!(
+            here.group == there.group && here.name != there.name,
+            "a checkpoint is replaced by one that was received for its group"
+        );
+        let (_turn, _) = here.take_turn()?;
+        let (_their_turn, arrived) = there.take_turn()?;
+        here.install(arrived)?;
+        there.leave();
+        Ok(())
+    }
+
+    /// Length of the file in bytes. Parts of it that were never written may take no room on the disk.
+    ///
+    /// # Errors
+    /// When the file is no longer this handle's.
+    pub fn length(&self) -> Result<u64, CheckpointError> {
+        let state = self.shared.state();
+        let database = state.database.as_ref().ok_or_else(|| self.shared.gone())?;
+        Ok(database.length())
+    }
+}
