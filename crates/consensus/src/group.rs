@@ -7,26 +7,30 @@
 use std::fmt;
 use std::sync::Arc;
 
-use leasehold_storage::{LogStore, SnapshotStore};
+use leasehold_storage::{Checkpoint, CheckpointError, CheckpointStore, LogStore, View};
 use leasehold_types::{GroupId, NodeId};
 use openraft::{Config, ConfigError, Raft};
 use tokio::sync::watch;
 
+use crate::aside::aside;
+use crate::keeper::{self, Keeper, Loaded, Retention};
 use crate::log::Log;
-use crate::machine::Machine;
+use crate::machine::{LoadError, Machine};
 use crate::network::Network;
 use crate::state::{Shared, StateMachine};
 use crate::status::GroupStatus;
-use crate::timings::{Retention, Timings};
+use crate::timings::Timings;
 use crate::transport::Transport;
-use crate::types::{Runtime, Types};
+use crate::types::{LogId, Runtime, SnapshotMeta, Types};
 
 mod change;
 mod follow;
+mod keeping;
 mod propose;
 mod serve;
 
 use follow::Followed;
+use keeping::Keeping;
 
 pub use change::ChangeError;
 pub use propose::{Applied, ProposeError, ReadError};
@@ -43,24 +47,22 @@ pub struct GroupOptions<M> {
     pub timings: Timings,
     /// The node's log store, shared by all its groups.
     pub log: Arc<dyn LogStore>,
-    /// Where the node keeps its snapshots.
-    pub snapshots: Arc<SnapshotStore>,
+    /// Where the node keeps its checkpoints.
+    pub checkpoints: Arc<CheckpointStore>,
     /// The way to the other replicas.
     pub transport: Arc<dyn Transport>,
-    /// The machine in its empty state; the last snapshot and the log bring it up to date.
+    /// The machine in its empty state, for a replica that has no checkpoint yet.
     pub machine: M,
     /// Where the jitter of elections comes from. Nodes and groups may share one seed.
     pub seed: u64,
-    /// Entries kept behind the last snapshot, so that a replica that was gone for a while catches up from the log.
-    pub log_kept: u64,
-    /// A snapshot is taken once the log has grown by this many entries since the last.
-    pub snapshot_after: u64,
+    /// When checkpoints are taken, and how much of the log is kept besides.
+    pub retention: Retention,
 }
 
 /// Why a group did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenGroupError {
-    /// The group's log or snapshot cannot be read, or contradict each other.
+    /// The group's log or checkpoint cannot be read, or contradict each other.
     #[error(
         "cannot open group {group}: {reason}; restore this replica's data folder or let it join anew"
     )]
@@ -91,6 +93,7 @@ struct Inner<M: Machine> {
     timings: Timings,
     engine: Engine<M>,
     state: Arc<Shared<M>>,
+    keeper: Arc<Keeper<M>>,
     followed: Followed,
 }
 
@@ -115,14 +118,10 @@ impl<M: Machine> Group<M> {
     /// # Errors
     /// When the store cannot be read or contradicts itself. Nothing has been started then.
     pub async fn open(options: GroupOptions<M>) -> Result<Self, OpenGroupError> {
-        let retention = Retention {
-            snapshot_after: options.snapshot_after,
-            log_kept: options.log_kept,
-        };
         let params = options.timings.params();
         let config =
             params
-                .config(options.group, retention)
+                .config(options.group)
                 .map_err(|source| OpenGroupError::Timings {
                     group: options.group,
                     source,
@@ -143,18 +142,39 @@ impl<M: Machine> Group<M> {
         let (group, node, timings) = (options.group, options.node, options.timings);
         let broken = |reason: String| OpenGroupError::Storage { group, reason };
         let log = Log::open(group, options.log).map_err(|error| broken(error.to_string()))?;
-        let state = Arc::new(Shared::new(options.machine));
-        let machine = StateMachine::new(Arc::clone(&state), group, options.snapshots);
+        let checkpoint = options.checkpoints.open(group);
+        let checkpoint = checkpoint.map_err(|error| broken(error.to_string()))?;
+        let loaded = load_from(&checkpoint).map_err(|error| broken(error.to_string()))?;
+        let written = loaded.as_ref().map(|loaded| loaded.meta.last_log_id);
+        let Loaded { machine, meta } = loaded.unwrap_or_else(|| Loaded {
+            machine: options.machine,
+            meta: SnapshotMeta::default(),
+        });
+        check_reach(&log, meta.last_log_id).map_err(broken)?;
+        let retention = options.retention;
+        let state = Arc::new(Shared::new(machine, meta, retention.checkpoint_bytes));
+        let keeper = Keeper::new(group, state.clone(), options.checkpoints, checkpoint, written);
+        let keeper = Arc::new(keeper);
+        let machine = StateMachine::new(state.clone(), keeper.clone());
         let network = Network {
             transport: options.transport,
             group,
             node,
             append_timeout: timings.rpc_ttl(),
         };
-        let engine = Raft::new(node.get(), Arc::new(config), network, log, machine)
+        let engine = Raft::new(node.get(), Arc::new(config), network, log.clone(), machine)
             .await
             .map_err(|error| broken(error.to_string()))?;
         let followed = Followed::start(&engine, timings).await;
+        let keeping = Keeping {
+            engine: engine.clone(),
+            keeper: keeper.clone(),
+            shared: state.clone(),
+            log,
+            status: followed.status.clone(),
+            retention,
+        };
+        tokio::spawn(keeping.run());
         Ok(Self {
             inner: Arc::new(Inner {
                 group,
@@ -162,6 +182,7 @@ impl<M: Machine> Group<M> {
                 timings,
                 engine,
                 state,
+                keeper,
                 followed,
             }),
         })
@@ -203,12 +224,9 @@ impl<M: Machine> Group<M> {
         self.inner.timings
     }
 
-    /// Takes a snapshot soon, without waiting for [`GroupOptions::snapshot_after`]: for when the log is large in bytes. The
-    /// log behind it is then cut to what is kept.
-    pub async fn take_snapshot(&self) {
-        if let Err(error) = self.inner.engine.trigger().snapshot().await {
-            tracing::warn!(group = %self.inner.group, %error, "no snapshot of a group that has stopped");
-        }
+    /// What the last checkpoint holds, pinned.
+    pub(crate) fn view(&self) -> Result<View, CheckpointError> {
+        self.inner.keeper.view()
     }
 
     /// Stops the replica and waits until it has. Proposals under way end as [`ProposeError::Unknown`].
@@ -217,6 +235,24 @@ impl<M: Machine> Group<M> {
             tracing::warn!(group = %self.inner.group, %error, "group did not stop cleanly");
         }
     }
+}
+
+fn load_from<M: Machine>(checkpoint: &Checkpoint) -> Result<Option<Loaded<M>>, LoadError> {
+    let view = checkpoint.view()?;
+    aside(|| keeper::load(&view))
+}
+
+/// A checkpoint that ends before the log begins is not this log's: an old copy, or one that lost what came after.
+fn check_reach<M: Machine>(log: &Log<M>, covered: Option<LogId>) -> Result<(), String> {
+    let purged = log.purged().map_err(|error| error.to_string())?;
+    if purged <= covered {
+        return Ok(());
+    }
+    let until = covered.map_or(0, |id| id.index);
+    let from = purged.map_or(0, |id| id.index + 1);
+    Err(format!(
+        "its checkpoint ends at entry {until} and its log begins at {from}: entries between them are missing"
+    ))
 }
 
 /// One seed for a whole cluster must not make its replicas stand for election at the same instant.

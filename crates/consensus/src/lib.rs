@@ -15,12 +15,15 @@
 
 #![warn(missing_docs)]
 
+mod aside;
 mod disk;
 mod group;
+mod keeper;
 mod log;
 mod machine;
 mod machines;
 mod network;
+mod snapshot;
 mod state;
 mod status;
 mod timings;
@@ -34,7 +37,10 @@ mod tests;
 pub use group::{
     Applied, ChangeError, Group, GroupOptions, OpenGroupError, ProposeError, ReadError,
 };
-pub use machine::{Machine, MachineError};
+pub use keeper::Retention;
+pub use machine::{LoadError, Machine, MachineError};
+pub use machines::StoredError;
+pub use snapshot::SnapshotParts;
 pub use status::{FollowerStatus, GroupStatus, Role};
 pub use timings::{Params, Timings};
 pub use transport::{Transport, TransportError};

@@ -96,6 +96,16 @@ impl<M: Machine> Log<M> {
         self.shared.store.bounds(self.shared.group)
     }
 
+    /// The last entry that was purged.
+    pub(crate) fn purged(&self) -> io::Result<Option<LogId>> {
+        self.bounds().purged.map(disk::decode_log_id).transpose()
+    }
+
+    /// The last entry that can go so that those after it still hold so many bytes.
+    pub(crate) fn surplus(&self, kept: u64) -> Option<u64> {
+        self.shared.store.surplus(self.shared.group, kept)
+    }
+
     fn put(&self, slot: Slot, value: Bytes, done: Done) {
         let group = self.shared.group;
         self.shared
@@ -299,7 +309,7 @@ impl<M: Machine> RaftLogStorage<Types<M>> for Log<M> {
     async fn get_log_state(&mut self) -> io::Result<LogState<Types<M>>> {
         let Shared { group, store, .. } = &*self.shared;
         Ok(LogState {
-            last_purged_log_id: self.bounds().purged.map(disk::decode_log_id).transpose()?,
+            last_purged_log_id: self.purged()?,
             last_log_id: last_log_id::<M>(*group, &**store)?,
         })
     }

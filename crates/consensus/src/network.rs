@@ -15,7 +15,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::{Either, select};
 use futures_util::{Stream, StreamExt, stream};
 use leasehold_api::v1::{self, raft_reply};
@@ -32,6 +31,7 @@ use openraft::raft::{
 };
 
 use crate::machine::Machine;
+use crate::snapshot::{self, Pack};
 use crate::transport::{Transport, TransportError};
 use crate::types::{LogId, Snapshot, Types, Vote};
 use crate::wire;
@@ -244,7 +244,7 @@ fn understood<T, M: Machine>(read: Result<T, wire::MalformedMessage>) -> Result<
 }
 
 impl<M: Machine> RaftNetworkV2<Types<M>> for Peer {
-    type SnapshotData = Bytes;
+    type SnapshotData = Pack;
 
     async fn append_entries(
         &mut self,
@@ -304,11 +304,12 @@ impl<M: Machine> RaftNetworkV2<Types<M>> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types<M>>, StreamingError<Types<M>>> {
-        let (head, body) = wire::snapshot_message(&vote, snapshot);
+        let head = wire::snapshot_message(&vote, &snapshot.meta);
+        let parts = snapshot::parts(snapshot.snapshot, M::TABLES);
         let Network {
             transport, group, ..
         } = &self.network;
-        let sending = transport.send_snapshot(self.target, *group, head, body, option.soft_ttl());
+        let sending = transport.send_snapshot(self.target, *group, head, parts, option.soft_ttl());
         let reply = match select(pin!(cancel), sending).await {
             Either::Left((closed, _)) => return Err(closed.into()),
             Either::Right((reply, _)) => reply,

@@ -1,28 +1,28 @@
-//! The machine behind the log: applying, snapshots, and looking at the state from outside.
+//! The machine behind the log: applying, and looking at the state from outside.
 //!
-//! The state lives in memory. It is made durable by snapshots and by the log after them, never by applying: on a start
-//! the last snapshot is restored and the log replayed. A snapshot is written beside the last one and then takes its
-//! place; an older one never replaces a newer one, whatever order the disk finishes in.
+//! The state lives in memory. It is made durable by the log, and by checkpoints that the [`Keeper`](crate::keeper::Keeper)
+//! writes beside the applying; on a start the last checkpoint is loaded and the log after it replayed.
 //!
 //! What cannot be applied stops the group: an entry that cannot be read, or a machine that panics. A replica that
 //! skipped an entry would be a different machine from then on.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use leasehold_storage::SnapshotStore;
-use leasehold_types::GroupId;
+use leasehold_types::limits;
 use openraft::RaftSnapshotBuilder;
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
-use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::block_in_place;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
+use crate::aside::aside;
 use crate::disk;
+use crate::keeper::Keeper;
 use crate::machine::Machine;
+use crate::snapshot::Pack;
 use crate::types::{
     Entry, EntryPayload, LogId, Payload, Reply, Snapshot, SnapshotMeta, StoredMembership, Types,
 };
@@ -30,7 +30,15 @@ use crate::types::{
 /// The state of one group, shared between the one that applies and those who look.
 pub(crate) struct Shared<M> {
     state: RwLock<State<M>>,
+    /// Rung when enough has changed that a checkpoint is due.
+    due: Notify,
+    /// Rung when a checkpoint let go of something.
+    relief: Notify,
+    checkpoint_bytes: u64,
 }
+
+/// The last entry that a checkpoint covers; none of a checkpoint from before the first.
+pub(crate) type Covered = Option<LogId>;
 
 struct State<M> {
     machine: M,
@@ -39,14 +47,18 @@ struct State<M> {
 }
 
 impl<M: Machine> Shared<M> {
-    pub(crate) fn new(machine: M) -> Self {
+    /// A machine as of some entry. A checkpoint is due whenever it has `checkpoint_bytes` to let go of.
+    pub(crate) fn new(machine: M, meta: SnapshotMeta, checkpoint_bytes: u64) -> Self {
         let state = State {
             machine,
-            applied: None,
-            membership: StoredMembership::default(),
+            applied: meta.last_log_id,
+            membership: meta.last_membership,
         };
         Self {
             state: RwLock::new(state),
+            due: Notify::new(),
+            relief: Notify::new(),
+            checkpoint_bytes,
         }
     }
 
@@ -62,26 +74,87 @@ impl<M: Machine> Shared<M> {
         change(&mut state)
     }
 
-    fn apply(&self, entry: Entry<M>) -> io::Result<Option<M::Outcome>> {
-        let (id, index) = (entry.log_id, entry.index());
-        let outcome = match entry.payload {
-            EntryPayload::<M>::Blank => None,
-            EntryPayload::<M>::Normal(command) => Some(self.apply_command(index, command)?),
-            EntryPayload::<M>::Membership(membership) => {
-                let stored = StoredMembership::new(Some(id), membership);
-                self.write(|state| state.membership = stored);
-                None
-            }
-        };
-        self.write(|state| state.applied = Some(id));
-        Ok(outcome)
+    /// Whether there is anything that a checkpoint could hold.
+    pub(crate) fn has_applied_anything(&self) -> bool {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.applied.is_some()
     }
 
-    fn apply_command(&self, index: u64, command: Payload<M>) -> io::Result<M::Outcome> {
+    /// Does something to the machine between two entries: a part of a checkpoint. Keep it short.
+    pub(crate) fn between_entries<R>(&self, change: impl FnOnce(&mut M) -> R) -> R {
+        self.write(|state| change(&mut state.machine))
+    }
+
+    /// Freezes the machine, and says as of which entry; none when nothing was applied after `last`, unless that is none.
+    pub(crate) fn freeze(&self, last: Option<Covered>) -> Option<(M::Frozen, SnapshotMeta)> {
+        self.write(|state| {
+            let is_newer = last.is_none_or(|last| state.applied > last);
+            is_newer.then(|| (state.machine.freeze(), state.meta()))
+        })
+    }
+
+    /// Puts another machine in the place of this one.
+    pub(crate) fn replace(&self, machine: M, meta: &SnapshotMeta) {
+        self.write(|state| {
+            state.machine = machine;
+            state.applied = meta.last_log_id;
+            state.membership = meta.last_membership.clone();
+        });
+        self.relief.notify_waiters();
+    }
+
+    /// Waits until a checkpoint is due for what it would let go of.
+    pub(crate) async fn due(&self) {
+        self.due.notified().await;
+    }
+
+    /// A checkpoint let go of something.
+    pub(crate) fn relieved(&self) {
+        self.relief.notify_waiters();
+    }
+
+    /// None while there is room for another entry; else what rings when there may be: entries come faster than the disk
+    /// takes them.
+    fn wait_for_room(&self) -> Option<Notified<'_>> {
+        // First, so that nothing is missed between looking and waiting.
+        let relief = self.relief.notified();
+        let unsaved = self.read(M::unsaved_bytes);
+        if unsaved >= self.checkpoint_bytes {
+            self.due.notify_one();
+        }
+        (unsaved >= limits::UNSAVED_BYTES).then_some(relief)
+    }
+
+    fn apply(&self, entry: Entry<M>) -> io::Result<Option<M::Outcome>> {
+        let (id, index) = (entry.log_id, entry.index());
+        match entry.payload {
+            EntryPayload::<M>::Blank => {
+                self.write(|state| state.applied = Some(id));
+                Ok(None)
+            }
+            EntryPayload::<M>::Normal(command) => self.apply_command(id, index, command).map(Some),
+            EntryPayload::<M>::Membership(membership) => {
+                let stored = StoredMembership::new(Some(id), membership);
+                self.write(|state| {
+                    state.membership = stored;
+                    state.applied = Some(id);
+                });
+                Ok(None)
+            }
+        }
+    }
+
+    fn apply_command(&self, id: LogId, index: u64, command: Payload<M>) -> io::Result<M::Outcome> {
         let command = command
             .into_command()
             .map_err(|error| disk::unreadable("entry", format_args!("index {index}: {error}")))?;
-        let applying = || self.write(|state| state.machine.apply(index, &command));
+        let applying = || {
+            self.write(|state| {
+                let outcome = state.machine.apply(index, &command);
+                state.applied = Some(id);
+                outcome
+            })
+        };
         // The half-applied state is never used again: the error stops the group.
         catch_unwind(AssertUnwindSafe(applying)).map_err(|_| {
             io::Error::other(format!(
@@ -89,103 +162,42 @@ impl<M: Machine> Shared<M> {
             ))
         })
     }
+}
 
-    /// The whole state as it is now, and where it stands.
-    fn capture(&self) -> Snapshot {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        Snapshot {
-            meta: SnapshotMeta {
-                last_log_id: state.applied,
-                last_membership: state.membership.clone(),
-            },
-            snapshot: state.machine.snapshot(),
+impl<M> State<M> {
+    fn meta(&self) -> SnapshotMeta {
+        SnapshotMeta {
+            last_log_id: self.applied,
+            last_membership: self.membership.clone(),
         }
-    }
-
-    fn restore(&self, meta: &SnapshotMeta, body: Bytes) -> io::Result<()> {
-        self.write(|state| {
-            state
-                .machine
-                .restore(body)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            state.applied = meta.last_log_id;
-            state.membership = meta.last_membership.clone();
-            Ok(())
-        })
-    }
-}
-
-/// Does work that takes long without holding up the other tasks of its thread. In a runtime of one thread, which is
-/// what tests and simulations have, it is done in place.
-fn aside<R>(work: impl FnOnce() -> R) -> R {
-    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
-    if matches!(flavor, Ok(RuntimeFlavor::MultiThread)) {
-        return block_in_place(work);
-    }
-    work()
-}
-
-/// The one snapshot of a group on disk.
-struct Saved {
-    group: GroupId,
-    store: Arc<SnapshotStore>,
-    /// Where the snapshot on disk ends; the lock also keeps two from being written at once.
-    last: Mutex<Option<LogId>>,
-}
-
-impl Saved {
-    fn load(&self) -> io::Result<Option<Snapshot>> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = self.store.load(self.group).map_err(io::Error::other)?;
-        let Some((header, body)) = found else {
-            return Ok(None);
-        };
-        let meta = disk::decode_snapshot_header(header)?;
-        *last = meta.last_log_id;
-        Ok(Some(Snapshot {
-            meta,
-            snapshot: body,
-        }))
-    }
-
-    /// Writes a snapshot unless the disk has this one or a newer one.
-    fn save(&self, meta: &SnapshotMeta, body: &Bytes) -> io::Result<()> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some() && *last >= meta.last_log_id {
-            return Ok(());
-        }
-        let header = disk::encode_snapshot_header(meta);
-        self.store
-            .save(self.group, header, body.clone())
-            .map_err(io::Error::other)?;
-        *last = meta.last_log_id;
-        Ok(())
     }
 }
 
 /// openraft's view of the machine.
-pub(crate) struct StateMachine<M> {
+pub(crate) struct StateMachine<M: Machine> {
     shared: Arc<Shared<M>>,
-    saved: Arc<Saved>,
+    keeper: Arc<Keeper<M>>,
 }
 
 impl<M: Machine> StateMachine<M> {
-    pub(crate) fn new(shared: Arc<Shared<M>>, group: GroupId, store: Arc<SnapshotStore>) -> Self {
-        let saved = Saved {
-            group,
-            store,
-            last: Mutex::new(None),
-        };
-        Self {
-            shared,
-            saved: Arc::new(saved),
+    pub(crate) fn new(shared: Arc<Shared<M>>, keeper: Arc<Keeper<M>>) -> Self {
+        Self { shared, keeper }
+    }
+
+    /// Refuses once no checkpoint can be written: then there will never be room.
+    async fn await_room(&self) -> io::Result<()> {
+        self.keeper.check()?;
+        while let Some(relief) = self.shared.wait_for_room() {
+            relief.await;
+            self.keeper.check()?;
         }
+        Ok(())
     }
 }
 
 impl<M: Machine> RaftStateMachine<Types<M>> for StateMachine<M> {
-    type SnapshotData = Bytes;
-    type SnapshotBuilder = Builder;
+    type SnapshotData = Pack;
+    type SnapshotBuilder = Builder<M>;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
         Ok(self
@@ -198,6 +210,7 @@ impl<M: Machine> RaftStateMachine<Types<M>> for StateMachine<M> {
         S: Stream<Item = io::Result<EntryResponder<Types<M>>>> + Unpin + Send,
     {
         while let Some(item) = entries.next().await {
+            self.await_room().await?;
             let (entry, responder) = item?;
             let outcome = self.shared.apply(entry)?;
             if let Some(responder) = responder {
@@ -207,38 +220,30 @@ impl<M: Machine> RaftStateMachine<Types<M>> for StateMachine<M> {
         Ok(())
     }
 
-    async fn get_snapshot_builder(&mut self) -> Builder {
-        // Captured here, between two entries: the builder runs beside the applying.
+    async fn get_snapshot_builder(&mut self) -> Builder<M> {
         Builder {
-            snapshot: aside(|| self.shared.capture()),
-            saved: Arc::clone(&self.saved),
+            keeper: Arc::clone(&self.keeper),
         }
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, body: Bytes) -> io::Result<()> {
-        aside(|| {
-            self.shared.restore(meta, body.clone())?;
-            self.saved.save(meta, &body)
-        })
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, pack: Pack) -> io::Result<()> {
+        aside(|| self.keeper.install(meta, pack))
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        aside(|| self.saved.load())
+        self.keeper.newest()
     }
 }
 
-/// A snapshot that was captured and is not yet on disk.
-pub(crate) struct Builder {
-    snapshot: Snapshot,
-    saved: Arc<Saved>,
+/// Gives openraft the last checkpoint, and takes one when it knows that already.
+pub(crate) struct Builder<M: Machine> {
+    keeper: Arc<Keeper<M>>,
 }
 
-impl<M: Machine> RaftSnapshotBuilder<Types<M>> for Builder {
-    type SnapshotData = Bytes;
+impl<M: Machine> RaftSnapshotBuilder<Types<M>> for Builder<M> {
+    type SnapshotData = Pack;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let Snapshot { meta, snapshot } = &self.snapshot;
-        aside(|| self.saved.save(meta, snapshot))?;
-        Ok(self.snapshot.clone())
+        aside(|| self.keeper.tell())
     }
 }

@@ -93,22 +93,9 @@ impl From<policy::Timings> for Timings {
     }
 }
 
-/// How much of the log is kept, in entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Retention {
-    /// A snapshot is taken once the log has grown by this many since the last.
-    pub(crate) snapshot_after: u64,
-    /// Entries kept behind the last snapshot, for replicas that were gone for a while.
-    pub(crate) log_kept: u64,
-}
-
 impl Params {
     /// The whole of openraft's configuration.
-    pub(crate) fn config(
-        &self,
-        group: GroupId,
-        retention: Retention,
-    ) -> Result<Config, Box<ConfigError>> {
+    pub(crate) fn config(&self, group: GroupId) -> Result<Config, Box<ConfigError>> {
         let config = Config {
             cluster_name: group.to_string(),
             heartbeat_interval: millis(self.heartbeat),
@@ -118,9 +105,10 @@ impl Params {
             quorum_loss_probe_interval: Some(millis(self.quorum_loss_probe)),
             install_snapshot_timeout: millis(self.snapshot_timeout),
             removed_leader_step_down: StepDownPolicy::After(millis(self.step_down)),
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(retention.snapshot_after.max(1)),
-            max_in_snapshot_log_to_keep: retention.log_kept,
-            replication_lag_threshold: retention.snapshot_after.saturating_add(retention.log_kept),
+            // The keeper takes checkpoints and purges by bytes; a follower gets a snapshot only when its entries are gone.
+            snapshot_policy: SnapshotPolicy::Never,
+            max_in_snapshot_log_to_keep: u64::MAX,
+            replication_lag_threshold: u64::MAX,
             backoff: "50ms 100ms 200ms ...1s".to_owned(),
             enable_pre_vote: Some(true),
             // SUBTLE: a leader may commit an entry through its followers before its own disk has it. If it then crashes
@@ -142,18 +130,10 @@ fn millis(span: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    const RETENTION: Retention = Retention {
-        snapshot_after: 10,
-        log_kept: 5,
-    };
-
     #[test]
     fn both_sets_are_valid_and_never_restore_a_leader() {
         for timings in [Timings::Wan, Timings::Lan] {
-            let config = timings
-                .params()
-                .config(GroupId::METADATA, RETENTION)
-                .unwrap();
+            let config = timings.params().config(GroupId::METADATA).unwrap();
             assert_eq!(config.enable_leader_restore, Some(false));
             assert_eq!(config.enable_pre_vote, Some(true));
             assert_eq!(config.allow_log_reversion, Some(false));
@@ -184,6 +164,6 @@ mod tests {
             heartbeat: Duration::from_secs(5),
             ..Timings::Wan.params()
         };
-        assert!(wrong.config(GroupId::METADATA, RETENTION).is_err());
+        assert!(wrong.config(GroupId::METADATA).is_err());
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use leasehold_api::v1;
 use leasehold_types::{GroupId, NodeId};
+
+use crate::snapshot::SnapshotParts;
 
 /// Carries a group's messages to the replica of that group on another node.
 ///
@@ -21,14 +22,15 @@ pub trait Transport: Send + Sync + 'static {
         ttl: Duration,
     ) -> BoxFuture<'static, Result<v1::RaftReply, TransportError>>;
 
-    /// Sends a whole snapshot, on a connection of its own, and gives up once `ttl` has passed.
+    /// Sends a whole snapshot, on a connection of its own and no faster than the other traffic can bear, and gives up
+    /// once nothing has moved for `patience`. An error among the parts ends it.
     fn send_snapshot(
         &self,
         to: NodeId,
         group: GroupId,
-        snapshot: v1::RaftSnapshot,
-        body: Bytes,
-        ttl: Duration,
+        head: v1::RaftSnapshot,
+        parts: SnapshotParts,
+        patience: Duration,
     ) -> BoxFuture<'static, Result<v1::RaftReply, TransportError>>;
 }
 

@@ -17,6 +17,7 @@ use openraft_rt_tokio::TokioRuntime;
 use tokio::sync::oneshot;
 
 use crate::machine::{Machine, MachineError};
+use crate::snapshot::Pack;
 
 /// Who leads, and since which term. Several may lead in one term, one after the other: never used to fence.
 pub(crate) type LeaderId = AdvancedLeaderId<u64, u64>;
@@ -25,7 +26,7 @@ pub(crate) type Vote = openraft::Vote<LeaderId>;
 pub(crate) type Membership = openraft::Membership<u64, ()>;
 pub(crate) type StoredMembership = openraft::StoredMembership<LeaderId, u64, ()>;
 pub(crate) type SnapshotMeta = openraft::SnapshotMeta<LeaderId, u64, ()>;
-pub(crate) type Snapshot = openraft::Snapshot<LeaderId, u64, (), Bytes>;
+pub(crate) type Snapshot = openraft::Snapshot<LeaderId, u64, (), Pack>;
 pub(crate) type EntryPayload<M> = openraft::EntryPayload<Payload<M>, u64, ()>;
 pub(crate) type Entry<M> = openraft::Entry<LeaderId, EntryPayload<M>>;
 

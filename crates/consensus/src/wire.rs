@@ -3,10 +3,9 @@
 //! A peer is not trusted to make sense: what a message must hold and does not is a [`MalformedMessage`] that names it,
 //! and nothing here panics on input.
 
-use bytes::Bytes;
 use leasehold_api::v1;
 
-use crate::types::{Snapshot, SnapshotMeta, StoredMembership, Vote};
+use crate::types::{SnapshotMeta, StoredMembership, Vote};
 
 mod parts;
 mod replies;
@@ -26,28 +25,21 @@ pub(crate) use requests::{
 #[error("malformed message from a replica: {0}")]
 pub(crate) struct MalformedMessage(pub(crate) &'static str);
 
-/// Splits a snapshot into its head and its body.
-pub(crate) fn snapshot_message(vote: &Vote, snapshot: Snapshot) -> (v1::RaftSnapshot, Bytes) {
-    let (meta, body) = (snapshot.meta, snapshot.snapshot);
+/// The head of a snapshot, which goes before its rows.
+pub(crate) fn snapshot_message(vote: &Vote, meta: &SnapshotMeta) -> v1::RaftSnapshot {
     let membership = &meta.last_membership;
-    let head = v1::RaftSnapshot {
+    v1::RaftSnapshot {
         vote: Some(vote_message(vote)),
         last: meta.last_log_id.as_ref().map(log_id_message),
         membership_id: membership.log_id().as_ref().map(log_id_message),
         membership: Some(membership_message(membership.membership())),
-        body_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
-    };
-    (head, body)
+    }
 }
 
-/// Puts a snapshot together again, with the vote of the leader that sent it.
+/// What a snapshot's head says, with the vote of the leader that sent it.
 pub(crate) fn read_snapshot(
     head: &v1::RaftSnapshot,
-    body: Bytes,
-) -> Result<(Vote, Snapshot), MalformedMessage> {
-    if u64::try_from(body.len()) != Ok(head.body_bytes) {
-        return Err(MalformedMessage("a snapshot body that was cut short"));
-    }
+) -> Result<(Vote, SnapshotMeta), MalformedMessage> {
     let members = head
         .membership
         .as_ref()
@@ -57,11 +49,7 @@ pub(crate) fn read_snapshot(
         last_log_id: head.last.as_ref().map(log_id),
         last_membership: StoredMembership::new(membership_id, membership(members)?),
     };
-    let snapshot = Snapshot {
-        meta,
-        snapshot: body,
-    };
-    Ok((vote(head.vote.as_ref())?, snapshot))
+    Ok((vote(head.vote.as_ref())?, meta))
 }
 
 #[cfg(test)]

@@ -162,6 +162,10 @@ pub trait LogStore: Send + Sync + 'static {
     /// What a group's log spans; zeros for a group never heard of.
     fn bounds(&self, group: GroupId) -> Bounds;
 
+    /// The last entry that can go so that those after it still hold at least `kept` bytes; none when they are not as
+    /// many. Costs as much as there is to go.
+    fn surplus(&self, group: GroupId, kept: u64) -> Option<u64>;
+
     /// One of a group's small values.
     fn slot(&self, group: GroupId, slot: Slot) -> Option<Bytes>;
 

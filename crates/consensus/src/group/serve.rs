@@ -1,15 +1,20 @@
 //! Answering the other replicas.
 
 use std::future::ready;
+use std::io;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use leasehold_api::v1;
 use tokio::task::unconstrained;
 
 use super::{Engine, Group};
+use crate::aside::aside;
+use crate::disk;
 use crate::machine::Machine;
+use crate::snapshot::{Joiner, Pack, ReceiveError, SnapshotParts};
+use crate::types::{Snapshot, Vote};
 use crate::wire::{self, Request};
 
 impl<M: Machine> Group<M> {
@@ -36,16 +41,45 @@ impl<M: Machine> Group<M> {
         }
     }
 
-    /// Takes a whole snapshot from the leader and switches to it once it is on disk.
-    pub async fn receive_snapshot(&self, head: v1::RaftSnapshot, body: Bytes) -> v1::RaftReply {
-        let (vote, snapshot) = match wire::read_snapshot(&head, body) {
-            Ok(read) => read,
+    /// Takes a whole snapshot from the leader, part by part, and switches to it once it is on disk.
+    pub async fn receive_snapshot(
+        &self,
+        head: v1::RaftSnapshot,
+        parts: SnapshotParts,
+    ) -> v1::RaftReply {
+        let received = match self.join_parts(&head, parts).await {
+            Ok(received) => received,
             Err(error) => return wire::refusal(error),
         };
+        let (vote, snapshot) = received;
         let engine = &self.inner.engine;
         let reply = engine.install_full_snapshot(vote, snapshot).await;
         or_refusal(reply, wire::snapshot_reply)
     }
+
+    async fn join_parts(
+        &self,
+        head: &v1::RaftSnapshot,
+        mut parts: SnapshotParts,
+    ) -> Result<(Vote, Snapshot), ReceiveError> {
+        let malformed = |error: wire::MalformedMessage| ReceiveError::Malformed(error.to_string());
+        let (vote, meta) = wire::read_snapshot(head).map_err(malformed)?;
+        let incoming = self.inner.keeper.receive()?;
+        let mut joiner = Joiner::new(M::TABLES, incoming.begin()?);
+        loop {
+            let part = parts.next().await.ok_or_else(ended_early)??;
+            if aside(|| joiner.join(part))? {
+                break;
+            }
+        }
+        aside(|| joiner.finish(&disk::encode_snapshot_header(&meta)))?;
+        let snapshot = Pack::arrived(incoming)?;
+        Ok((vote, Snapshot { meta, snapshot }))
+    }
+}
+
+fn ended_early() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the last part never came")
 }
 
 async fn answer<M: Machine>(engine: Engine<M>, request: Request<M>) -> v1::RaftReply {

@@ -59,7 +59,7 @@ impl Transport for Desk {
         to: NodeId,
         _group: GroupId,
         _snapshot: v1::RaftSnapshot,
-        _body: Bytes,
+        _parts: crate::SnapshotParts,
         _ttl: Duration,
     ) -> BoxFuture<'static, Answer> {
         let reason = "no snapshots here".to_owned();

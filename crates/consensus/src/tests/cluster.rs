@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold_storage::{MemoryDisk, SnapshotStore};
+use leasehold_storage::{CheckpointOptions, CheckpointStore, MemoryDisk};
 use leasehold_types::{GroupId, NodeId};
 use openraft::Config;
 use tokio::time::{Instant, timeout};
@@ -14,10 +14,18 @@ use super::disks::HeldLog;
 use super::wires::{End, Wires};
 use crate::group::{Group, GroupOptions};
 use crate::status::GroupStatus;
-use crate::timings::{Retention, Timings};
+use crate::keeper::Retention;
+use crate::timings::Timings;
 
 /// Far more simulated time than anything here may take: whoever waits longer waits in vain.
 const TOO_LONG: Duration = Duration::from_secs(120);
+
+/// Checkpoints often, and nothing of the log kept that they cover.
+pub(super) const SOON: Retention = Retention {
+    checkpoint_every: Duration::from_millis(200),
+    checkpoint_bytes: u64::MAX,
+    log_kept_bytes: 0,
+};
 
 #[expect(clippy::disallowed_methods, reason = "the tests' time is simulated")]
 pub(super) fn now() -> Instant {
@@ -44,10 +52,7 @@ pub(super) struct Cluster {
 impl Cluster {
     /// No replicas yet.
     pub(super) fn new(timings: Timings) -> Self {
-        let retention = Retention {
-            snapshot_after: 1_000,
-            log_kept: 100,
-        };
+        let retention = Retention::default();
         Self {
             wires: Arc::default(),
             timings,
@@ -106,18 +111,20 @@ impl Cluster {
             node,
             timings: self.timings,
             log: Arc::clone(&remains.log) as _,
-            snapshots: Arc::new(SnapshotStore::new(Arc::new(remains.disk.clone()))),
+            checkpoints: Arc::new(CheckpointStore::new(
+                Arc::new(remains.disk.clone()),
+                CheckpointOptions::default(),
+            )),
             transport: Arc::new(End {
                 node,
                 wires: Arc::clone(&self.wires),
             }),
             machine: Counter::default(),
             seed: self.seed,
-            log_kept: self.retention.log_kept,
-            snapshot_after: self.retention.snapshot_after,
+            retention: self.retention,
         };
         let params = self.timings.params();
-        let mut config = params.config(options.group, self.retention).unwrap();
+        let mut config = params.config(options.group).unwrap();
         (self.tweak)(&mut config);
         let group = Group::open_with(options, config).await.unwrap();
         self.wires.attach(node, group.clone());

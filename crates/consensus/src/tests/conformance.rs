@@ -4,16 +4,18 @@ use std::future::ready;
 use std::sync::Arc;
 
 use leasehold_storage::{
-    Disk, LogOptions, LogStore, MemoryDisk, MemoryLog, OsDisk, SegmentedLog, SnapshotStore,
+    CheckpointOptions, CheckpointStore, Disk, LogOptions, LogStore, MemoryDisk, MemoryLog, OsDisk,
+    SegmentedLog,
 };
 use leasehold_types::GroupId;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 
 use super::Counter;
+use crate::keeper::Keeper;
 use crate::log::Log;
 use crate::state::{Shared, StateMachine};
-use crate::types::{Runtime, Types};
+use crate::types::{Runtime, SnapshotMeta, Types};
 
 type Store = Log<Counter>;
 type State = StateMachine<Counter>;
@@ -29,9 +31,14 @@ where
     async fn build(&self) -> Result<(G, Store, State), StorageError<Types<Counter>>> {
         let (guard, store) = (self.0)();
         let group = GroupId::new(1);
-        let shared = Arc::new(Shared::new(Counter::default()));
-        let snapshots = SnapshotStore::new(Arc::new(MemoryDisk::new()));
-        let state = StateMachine::new(shared, group, Arc::new(snapshots));
+        let (machine, meta) = (Counter::default(), SnapshotMeta::default());
+        let shared = Arc::new(Shared::new(machine, meta, u64::MAX));
+        let disk = Arc::new(MemoryDisk::new());
+        let checkpoints = CheckpointStore::new(disk, CheckpointOptions::default());
+        let checkpoint = checkpoints.open(group).unwrap();
+        let checkpoints = Arc::new(checkpoints);
+        let keeper = Keeper::new(group, shared.clone(), checkpoints, checkpoint, None);
+        let state = StateMachine::new(shared, Arc::new(keeper));
         Ok((guard, Log::open(group, store).unwrap(), state))
     }
 }

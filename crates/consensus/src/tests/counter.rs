@@ -1,8 +1,9 @@
 //! A machine that a test can see through.
 
 use bytes::Bytes;
+use leasehold_storage::{CheckpointError, Table, View, Writing};
 
-use crate::machine::{Machine, MachineError};
+use crate::machine::{LoadError, Machine, MachineError};
 
 /// A command that the machine dies of.
 pub(crate) const POISON: u64 = u64::MAX;
@@ -13,12 +14,22 @@ pub(crate) const HUGE: u64 = u64::MAX - 1;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Counter {
     pub(crate) applied: Vec<(u64, u64)>,
+    /// How many of them a checkpoint has.
+    written: usize,
 }
+
+const APPLIED: Table = Table::new("applied");
 
 impl Machine for Counter {
     type Command = u64;
     /// How many commands there were before.
     type Outcome = usize;
+    /// What is not yet taken, the last first.
+    type Frozen = Vec<(u64, u64)>;
+    type Portion = (u64, u64);
+    type Written = ();
+
+    const TABLES: &'static [Table] = &[APPLIED];
 
     fn encode(command: &u64) -> Bytes {
         if *command == HUGE {
@@ -40,24 +51,40 @@ impl Machine for Counter {
         self.applied.len() - 1
     }
 
-    fn snapshot(&self) -> Bytes {
-        let numbers = self
-            .applied
-            .iter()
-            .flat_map(|(index, command)| [index, command]);
-        let bytes: Vec<u8> = numbers.flat_map(|number| number.to_be_bytes()).collect();
-        bytes.into()
+    fn freeze(&mut self) -> Vec<(u64, u64)> {
+        let mut new = self.applied.split_off(self.written);
+        self.applied.extend(new.iter());
+        self.written = self.applied.len();
+        // Taken from the end.
+        new.reverse();
+        new
     }
 
-    fn restore(&mut self, snapshot: Bytes) -> Result<(), MachineError> {
-        if !snapshot.len().is_multiple_of(16) {
-            return Err(MachineError::new("snapshot", "cut short"));
-        }
-        let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
-        let pairs = snapshot.chunks(16);
-        self.applied = pairs
-            .map(|pair| (number(&pair[..8]), number(&pair[8..])))
-            .collect();
-        Ok(())
+    fn take(&mut self, frozen: &mut Vec<(u64, u64)>) -> Option<(u64, u64)> {
+        frozen.pop()
+    }
+
+    fn write((index, command): (u64, u64), into: &mut Writing) -> Result<(), CheckpointError> {
+        into.put(APPLIED, &index.to_be_bytes(), &command.to_be_bytes())
+    }
+
+    fn release(&mut self, (): ()) {}
+
+    fn unsaved_bytes(&self) -> u64 {
+        0
+    }
+
+    fn load(view: &View) -> Result<Self, LoadError> {
+        let number = |bytes: Bytes| match bytes.as_ref().try_into() {
+            Ok(bytes) => Ok(u64::from_be_bytes(bytes)),
+            Err(_) => Err(MachineError::new("row", "not a number")),
+        };
+        let rows = view.scan(APPLIED, ..)?.map(|row| {
+            let (index, command) = row?;
+            Ok((number(index)?, number(command)?))
+        });
+        let applied: Vec<_> = rows.collect::<Result<_, LoadError>>()?;
+        let written = applied.len();
+        Ok(Self { applied, written })
     }
 }

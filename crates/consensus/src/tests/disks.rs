@@ -100,6 +100,10 @@ impl LogStore for HeldLog {
         self.state().seen.bounds(group)
     }
 
+    fn surplus(&self, group: GroupId, kept: u64) -> Option<u64> {
+        self.state().seen.surplus(group, kept)
+    }
+
     fn slot(&self, group: GroupId, slot: Slot) -> Option<Bytes> {
         self.state().seen.slot(group, slot)
     }

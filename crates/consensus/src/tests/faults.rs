@@ -6,9 +6,9 @@ use std::time::Duration;
 use leasehold_types::NodeId;
 use tokio::time::{sleep, timeout};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, SOON};
 use super::wires::roll;
-use crate::timings::{Retention, Timings};
+use crate::timings::Timings;
 
 const SEEDS: u64 = 12;
 /// Proposed until it is acknowledged, so it may be there more than once.
@@ -28,10 +28,7 @@ impl Course {
     async fn of(seed: u64) -> Self {
         let mut cluster = Cluster::new(Timings::Lan);
         cluster.seed = seed;
-        cluster.retention = Retention {
-            snapshot_after: 15,
-            log_kept: 5,
-        };
+        cluster.retention = SOON;
         cluster.found().await;
         cluster.wires.set_jitter(seed, Duration::from_millis(20));
         Self {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use leasehold_types::NodeId;
 use tokio::time::sleep;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, SOON};
 use crate::group::ChangeError;
 use crate::status::{GroupStatus, Role};
-use crate::timings::{Retention, Timings};
+use crate::timings::Timings;
 
 fn nodes<const N: usize>(nodes: [u64; N]) -> BTreeSet<NodeId> {
     nodes.into_iter().map(NodeId::new).collect()
@@ -94,17 +94,14 @@ async fn leader_that_gives_up_its_vote_hands_over() {
 #[tokio::test(start_paused = true)]
 async fn learner_that_is_behind_the_log_gets_a_snapshot() {
     let mut cluster = Cluster::new(Timings::Wan);
-    cluster.retention = Retention {
-        snapshot_after: 20,
-        log_kept: 5,
-    };
+    cluster.retention = SOON;
     cluster.found().await;
     let leader = cluster.group(1).clone();
     let mut last = 0;
     for command in 0..100 {
         last = leader.propose(command).await.unwrap().index;
     }
-    let purged = |status: &GroupStatus| status.snapshot + 25 > last;
+    let purged = |status: &GroupStatus| status.snapshot == last;
     cluster.await_status(&leader, purged).await;
     cluster.start(4).await;
     cluster.join(&[4]).await;

@@ -1,20 +1,21 @@
 //! What a replica knows after it was down.
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, SOON};
 use crate::group::ProposeError;
 use crate::status::GroupStatus;
-use crate::timings::{Retention, Timings};
+use crate::timings::Timings;
 
 #[tokio::test(start_paused = true)]
 async fn restarted_replica_shows_what_it_had_from_snapshot_and_log() {
     let mut cluster = Cluster::new(Timings::Wan);
-    cluster.retention = Retention {
-        snapshot_after: 10,
-        log_kept: 3,
-    };
+    cluster.retention = SOON;
     cluster.found().await;
     for command in 0..35 {
         cluster.group(1).propose(command).await.unwrap();
+        if command == 20 {
+            let covered = |status: &GroupStatus| status.snapshot == status.applied;
+            cluster.await_status(cluster.group(1), covered).await;
+        }
     }
     cluster.stop(1).await;
     let group = cluster.start(1).await;
@@ -82,10 +83,7 @@ async fn replica_whose_disk_fails_stops_and_another_takes_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn snapshots_are_taken_and_restored_on_a_runtime_of_several_threads() {
     let mut cluster = Cluster::new(Timings::Lan);
-    cluster.retention = Retention {
-        snapshot_after: 5,
-        log_kept: 1,
-    };
+    cluster.retention = SOON;
     let group = cluster.start(1).await;
     group.initialize().await.unwrap();
     cluster.await_leader().await;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use leasehold_api::v1;
 use leasehold_types::{GroupId, NodeId};
@@ -12,6 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Counter;
 use crate::group::Group;
+use crate::snapshot::SnapshotParts;
 use crate::transport::{Transport, TransportError};
 
 /// All links, and the replicas at their ends.
@@ -149,12 +149,12 @@ impl Transport for End {
         &self,
         to: NodeId,
         _group: GroupId,
-        snapshot: v1::RaftSnapshot,
-        body: Bytes,
+        head: v1::RaftSnapshot,
+        parts: SnapshotParts,
         ttl: Duration,
     ) -> BoxFuture<'static, Result<v1::RaftReply, TransportError>> {
         self.exchange(to, ttl, move |group| async move {
-            group.receive_snapshot(snapshot, body).await
+            group.receive_snapshot(head, parts).await
         })
     }
 }

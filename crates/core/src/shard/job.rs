@@ -327,12 +327,6 @@ impl Job {
     /// whatever is in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.held_bytes() + self.stored.bytes()
-    }
-
-    /// How many of [`Job::bytes`] are in memory.
-    #[must_use]
-    pub fn held_bytes(&self) -> usize {
         let reason = match &self.header.state {
             JobState::Cancelled { reason, .. } | JobState::Dead { reason, .. } => reason.len(),
             JobState::Waiting { .. }
@@ -340,7 +334,17 @@ impl Job {
             | JobState::Leased(_)
             | JobState::Done { .. } => 0,
         };
-        self.body().bytes() + reason
+        self.body().bytes() + self.stored.bytes() + reason
+    }
+
+    /// How many bytes are in memory that the next checkpoint may let go of.
+    #[must_use]
+    pub fn unsaved_bytes(&self) -> usize {
+        let stays = match self.header.state.is_terminal() {
+            true => 0,
+            false => self.body().history.iter().map(AttemptRecord::bytes).sum(),
+        };
+        self.body().bytes() - stays
     }
 }
 

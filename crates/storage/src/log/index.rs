@@ -38,6 +38,8 @@ pub(crate) struct GroupIndex {
     places: VecDeque<Option<Place>>,
     /// The contents in memory: of all that are queued, and of some that are stored.
     recent: BTreeMap<u64, Recent>,
+    /// What all entries hold together.
+    bytes: u64,
     purged: Option<(u64, Kept)>,
     slots: BTreeMap<Slot, Kept>,
 }
@@ -105,9 +107,15 @@ impl GroupIndex {
         slots: BTreeMap<Slot, Bytes>,
     ) -> Self {
         let slots = slots.into_iter();
+        let places: VecDeque<_> = places.into_iter().map(Some).collect();
         Self {
             first,
-            places: places.into_iter().map(Some).collect(),
+            bytes: places
+                .iter()
+                .flatten()
+                .map(|place| u64::from(place.length))
+                .sum(),
+            places,
             recent: BTreeMap::new(),
             purged: purged.map(|(upto, mark)| (upto, Kept::read_back(mark))),
             slots: slots
@@ -156,6 +164,7 @@ impl GroupIndex {
         }
         for ((index, content), ticket) in entries.iter().zip(ticket..) {
             let content = content.clone();
+            self.bytes += content.len() as u64;
             self.places.push_back(None);
             self.recent.insert(*index, Recent { content, ticket });
         }
@@ -168,6 +177,7 @@ impl GroupIndex {
             return false;
         }
         let kept = usize::try_from(from.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.bytes -= self.bytes_of(kept..self.places.len());
         self.places.truncate(kept);
         self.recent.split_off(&from);
         true
@@ -181,12 +191,40 @@ impl GroupIndex {
         let count = (upto + 1)
             .saturating_sub(self.first)
             .min(self.places.len() as u64);
-        self.places
-            .drain(..usize::try_from(count).unwrap_or(usize::MAX));
+        let going = usize::try_from(count).unwrap_or(usize::MAX);
+        self.bytes -= self.bytes_of(0..going);
+        self.places.drain(..going);
         self.first += count;
         self.recent = self.recent.split_off(&(upto + 1));
         self.purged = Some((upto, kept));
         true
+    }
+
+    /// What the entries at some positions hold.
+    fn bytes_of(&self, positions: Range<usize>) -> u64 {
+        positions.map(|position| self.length_at(position)).sum()
+    }
+
+    fn length_at(&self, position: usize) -> u64 {
+        match self.places[position] {
+            Some(place) => u64::from(place.length),
+            None => {
+                let recent = self.recent.get(&(self.first + position as u64));
+                recent.map_or(0, |recent| recent.content.len() as u64)
+            }
+        }
+    }
+
+    /// See [`LogStore::surplus`](super::LogStore::surplus).
+    fn surplus(&self, kept: u64) -> Option<u64> {
+        let mut left = self.bytes;
+        let lengths = (0..self.places.len()).map(|position| self.length_at(position));
+        let goes = |length: &u64| {
+            left -= length;
+            left >= kept
+        };
+        let count = lengths.take_while(goes).count() as u64;
+        (count > 0).then(|| self.first + count - 1)
     }
 
     fn found(&self, index: u64) -> Option<Found> {
@@ -353,6 +391,10 @@ impl Index {
             .get(&group)
             .map(GroupIndex::bounds)
             .unwrap_or_default()
+    }
+
+    pub(crate) fn surplus(&self, group: GroupId, kept: u64) -> Option<u64> {
+        self.groups.get(&group)?.surplus(kept)
     }
 
     pub(crate) fn slot(&self, group: GroupId, slot: Slot) -> Option<Bytes> {

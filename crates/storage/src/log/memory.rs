@@ -133,6 +133,19 @@ impl LogStore for MemoryLog {
             .unwrap_or_default()
     }
 
+    fn surplus(&self, group: GroupId, kept: u64) -> Option<u64> {
+        let state = self.state();
+        let entries = &state.groups.get(&group)?.entries;
+        let length = |entry: &Bytes| entry.len() as u64;
+        let mut left: u64 = entries.values().map(length).sum();
+        let goes = |(_, entry): &(&u64, &Bytes)| {
+            left -= length(entry);
+            left >= kept
+        };
+        let last = entries.iter().take_while(goes).last();
+        last.map(|(index, _)| *index)
+    }
+
     fn slot(&self, group: GroupId, slot: Slot) -> Option<Bytes> {
         self.state().groups.get(&group)?.slots.get(&slot).cloned()
     }

@@ -116,6 +116,10 @@ impl LogStore for SegmentedLog {
         self.shared.state().index.bounds(group)
     }
 
+    fn surplus(&self, group: GroupId, kept: u64) -> Option<u64> {
+        self.shared.state().index.surplus(group, kept)
+    }
+
     fn slot(&self, group: GroupId, slot: Slot) -> Option<Bytes> {
         self.shared.state().index.slot(group, slot)
     }

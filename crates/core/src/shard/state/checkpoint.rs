@@ -42,9 +42,10 @@ impl ShardState {
         self.jobs.evict(run);
     }
 
-    /// Bytes of payloads, results and attempts that are in memory: about what the next checkpoint will write.
+    /// Bytes of payloads, results and attempts that are in memory and that the next checkpoint may let go of: about what it
+    /// will write.
     #[must_use]
-    pub const fn held_bytes(&self) -> u64 {
-        self.jobs.held_bytes()
+    pub const fn unsaved_bytes(&self) -> u64 {
+        self.jobs.unsaved_bytes()
     }
 }

@@ -37,8 +37,8 @@ pub(in crate::shard) struct JobTable {
     gone: BTreeMap<JobId, u64>,
     /// What all jobs have beside their headers.
     bytes: u64,
-    /// How many of those bytes are in memory.
-    held_bytes: u64,
+    /// How many of those bytes the next checkpoint may let go of.
+    unsaved_bytes: u64,
     tracker: Tracker,
 }
 
@@ -53,9 +53,9 @@ impl JobTable {
         self.bytes
     }
 
-    /// How many of [`JobTable::bytes`] are in memory.
-    pub(in crate::shard) const fn held_bytes(&self) -> u64 {
-        self.held_bytes
+    /// How many of [`JobTable::bytes`] the next checkpoint may let go of.
+    pub(in crate::shard) const fn unsaved_bytes(&self) -> u64 {
+        self.unsaved_bytes
     }
 
     pub(in crate::shard) fn get(&self, id: JobId) -> Option<&Job> {
@@ -98,7 +98,7 @@ impl JobTable {
         let before = slot.counted;
         slot.count();
         self.bytes = self.bytes - u64::from(before.all) + u64::from(slot.counted.all);
-        self.held_bytes = self.held_bytes - u64::from(before.held) + u64::from(slot.counted.held);
+        self.unsaved_bytes = self.unsaved_bytes - u64::from(before.unsaved) + u64::from(slot.counted.unsaved);
         let orphan = slot.orphan_payload();
         self.tracker.orphaned(orphan);
     }
@@ -108,7 +108,7 @@ impl JobTable {
         let (id, sequence) = (job.header.id, job.header.sequence);
         let slot = Slot::new(job, pool, rows);
         self.bytes += u64::from(slot.counted.all);
-        self.held_bytes += u64::from(slot.counted.held);
+        self.unsaved_bytes += u64::from(slot.counted.unsaved);
         self.held.insert(id, sequence);
         self.touched_or_new(sequence).put(sequence, Entry::Held(slot));
     }
@@ -120,7 +120,7 @@ impl JobTable {
             return None;
         };
         self.bytes -= u64::from(slot.counted.all);
-        self.held_bytes -= u64::from(slot.counted.held);
+        self.unsaved_bytes -= u64::from(slot.counted.unsaved);
         self.tracker.orphaned(slot.orphan(sequence));
         self.drop_if_needless(sequence / RUN);
         Some(slot.job)
@@ -207,7 +207,7 @@ impl JobTable {
         for slot in run.slots_mut() {
             let before = slot.counted;
             slot.evict();
-            self.held_bytes = self.held_bytes - u64::from(before.held) + u64::from(slot.counted.held);
+            self.unsaved_bytes = self.unsaved_bytes - u64::from(before.unsaved) + u64::from(slot.counted.unsaved);
         }
     }
 

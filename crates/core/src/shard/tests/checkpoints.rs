@@ -317,12 +317,12 @@ fn memory_holds_no_payload_once_it_is_written() {
     for number in 0..40 {
         shard.submit(submit(number));
     }
-    assert_eq!(shard.state.held_bytes(), 40);
+    assert_eq!(shard.state.unsaved_bytes(), 40);
     shard.state.freeze();
     let portion = shard.state.take_frozen(100);
     assert_eq!(portion.runs.len(), 40_usize.div_ceil(RUN as usize));
     portion.runs.iter().for_each(|run| shard.state.evict(run.number));
-    assert_eq!(shard.state.held_bytes(), 0);
+    assert_eq!(shard.state.unsaved_bytes(), 0);
     let elsewhere = shard.state.elsewhere(job(7)).unwrap();
     assert_eq!((elsewhere.sequence, elsewhere.stored.payload), (7, Some(1)));
 }

@@ -27,8 +27,8 @@ pub struct Rows {
 pub(in crate::shard::state) struct Counted {
     /// [`Job::bytes`].
     pub(super) all: u32,
-    /// [`Job::held_bytes`].
-    pub(super) held: u32,
+    /// [`Job::unsaved_bytes`].
+    pub(super) unsaved: u32,
 }
 
 /// A job, and the pool that its requirement is in while the job has not ended.
@@ -57,7 +57,7 @@ impl Slot {
         let narrow = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
         self.counted = Counted {
             all: narrow(self.job.bytes()),
-            held: narrow(self.job.held_bytes()),
+            unsaved: narrow(self.job.unsaved_bytes()),
         };
     }
 

@@ -1,0 +1,274 @@
+//! A shard as a machine: a row for every run of arrivals, and rows of their own for payloads, results and attempts, which
+//! are read back when somebody wants them.
+//!
+//! Keys are numbers in big-endian order, so that jobs that came together lie together: what a queue writes and removes
+//! is at the two ends of its tables.
+
+use bytes::{Buf, Bytes};
+use leasehold_core::shard::job::AttemptRecord;
+use leasehold_core::shard::state::{
+    Frozen, FrozenEntry, FrozenHead, FrozenJob, FrozenRun, Kept, Orphan,
+};
+use leasehold_core::shard::view::{Elsewhere, StoredParts};
+use leasehold_core::shard::{Applied, Batch, ShardState};
+use leasehold_records::shard;
+use leasehold_storage::{CheckpointError, Rows, Table, View, Writing};
+
+use crate::group::Group;
+use crate::machine::{LoadError, Machine, MachineError};
+
+/// One row: the shard's own numbers and its policies.
+const HEAD: Table = Table::new("shard");
+/// By the number of the run: what is kept of its arrivals.
+const RUNS: Table = Table::new("runs");
+/// By the place in the order of arrival.
+const PAYLOADS: Table = Table::new("payloads");
+/// As payloads.
+const RESULTS: Table = Table::new("results");
+/// By the place in the order of arrival and the attempt's number.
+const ATTEMPTS: Table = Table::new("attempts");
+
+/// The key of the head.
+const WHOLE: &[u8] = b"head";
+
+/// Runs taken between two entries: about a thousand jobs, well under a millisecond.
+const PORTION_RUNS: usize = 64;
+
+/// A part of a shard's checkpoint.
+pub enum Portion {
+    /// The first.
+    Head(Box<FrozenHead>),
+    /// All others.
+    Runs(Frozen),
+}
+
+/// One log entry is one batch of commands, and one outcome for each.
+impl Machine for ShardState {
+    type Command = Batch;
+    type Outcome = Applied;
+    /// The head, until it is taken.
+    type Frozen = Option<Box<FrozenHead>>;
+    type Portion = Portion;
+    /// The numbers of the runs.
+    type Written = Vec<u64>;
+
+    const TABLES: &'static [Table] = &[HEAD, RUNS, PAYLOADS, RESULTS, ATTEMPTS];
+
+    fn encode(batch: &Batch) -> Bytes {
+        shard::encode_batch(batch)
+    }
+
+    fn decode(bytes: Bytes) -> Result<Batch, MachineError> {
+        shard::decode_batch(bytes).map_err(|error| MachineError::new("batch", error))
+    }
+
+    fn apply(&mut self, _index: u64, batch: &Batch) -> Applied {
+        Self::apply(self, batch)
+    }
+
+    fn freeze(&mut self) -> Option<Box<FrozenHead>> {
+        Some(Box::new(Self::freeze(self)))
+    }
+
+    fn take(&mut self, head: &mut Option<Box<FrozenHead>>) -> Option<Portion> {
+        if let Some(head) = head.take() {
+            return Some(Portion::Head(head));
+        }
+        let frozen = self.take_frozen(PORTION_RUNS);
+        (!frozen.is_empty()).then_some(Portion::Runs(frozen))
+    }
+
+    fn write(portion: Portion, into: &mut Writing) -> Result<Vec<u64>, CheckpointError> {
+        match portion {
+            Portion::Head(head) => into.put(HEAD, WHOLE, &shard::encode_head(&head))?,
+            Portion::Runs(frozen) => return write_runs(&frozen, into),
+        }
+        Ok(Vec::new())
+    }
+
+    fn release(&mut self, runs: Vec<u64>) {
+        runs.into_iter().for_each(|run| self.evict(run));
+    }
+
+    fn unsaved_bytes(&self) -> u64 {
+        Self::unsaved_bytes(self)
+    }
+
+    fn load(view: &View) -> Result<Self, LoadError> {
+        let missing = || MachineError::new("shard", "its head is missing");
+        let head = view.get(HEAD, WHOLE)?.ok_or_else(missing)?;
+        let unreadable = |error| MachineError::new("shard", error);
+        let FrozenHead { head, policies } = shard::decode_head(head).map_err(unreadable)?;
+        let mut runs = Runs {
+            rows: view.scan(RUNS, ..)?,
+            reader: shard::Reader::default(),
+            read: Vec::new().into_iter(),
+            error: None,
+        };
+        let state = Self::from_parts(head, policies, &mut runs);
+        // A row that could not be read ended the rows early: that error came first, whatever it led to.
+        runs.error.map_or(Ok(()), Err)?;
+        Ok(state.map_err(|error| MachineError::new("shard", error))?)
+    }
+}
+
+fn write_runs(frozen: &Frozen, into: &mut Writing) -> Result<Vec<u64>, CheckpointError> {
+    for orphan in &frozen.orphans {
+        remove(orphan, into)?;
+    }
+    for run in &frozen.runs {
+        write_run(run, into)?;
+    }
+    Ok(frozen.runs.iter().map(|run| run.number).collect())
+}
+
+fn write_run(run: &FrozenRun, into: &mut Writing) -> Result<(), CheckpointError> {
+    let key = run.number.to_be_bytes();
+    if run.entries.is_empty() {
+        return into.remove(RUNS, &key);
+    }
+    for entry in &run.entries {
+        match entry {
+            FrozenEntry::Held(job) => write_parts(job, into)?,
+            FrozenEntry::Gone(_) => {}
+        }
+    }
+    let row = shard::encode_run(run.entries.iter().map(FrozenEntry::kept));
+    into.put(RUNS, &key, &row)
+}
+
+fn write_parts(job: &FrozenJob, into: &mut Writing) -> Result<(), CheckpointError> {
+    let key = job.sequence().to_be_bytes();
+    if let Some(payload) = job.payload() {
+        into.put(PAYLOADS, &key, payload)?;
+    }
+    if let Some(result) = job.result() {
+        into.put(RESULTS, &key, result)?;
+    }
+    for attempt in job.attempts() {
+        let key = attempt_key(job.sequence(), attempt.number);
+        into.put(ATTEMPTS, &key, &shard::encode_attempt(attempt))?;
+    }
+    Ok(())
+}
+
+fn remove(orphan: &Orphan, into: &mut Writing) -> Result<(), CheckpointError> {
+    let key = orphan.sequence.to_be_bytes();
+    if orphan.rows.payload {
+        into.remove(PAYLOADS, &key)?;
+    }
+    if orphan.rows.result {
+        into.remove(RESULTS, &key)?;
+    }
+    // Numbers are few: a job is tried so often, and redriven by hand.
+    for number in 1..=orphan.rows.attempts {
+        into.remove(ATTEMPTS, &attempt_key(orphan.sequence, number))?;
+    }
+    Ok(())
+}
+
+fn attempt_key(sequence: u64, number: u32) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&sequence.to_be_bytes());
+    key[8..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// What is kept of all arrivals, row by row. Where one cannot be read, it ends and keeps the error.
+struct Runs {
+    rows: Rows,
+    reader: shard::Reader,
+    read: std::vec::IntoIter<Kept>,
+    error: Option<LoadError>,
+}
+
+impl Iterator for Runs {
+    type Item = Kept;
+
+    fn next(&mut self) -> Option<Kept> {
+        while self.error.is_none() {
+            if let Some(kept) = self.read.next() {
+                return Some(kept);
+            }
+            match self.rows.next()? {
+                Ok((key, row)) => self.read_run(&key, row),
+                Err(error) => self.error = Some(error.into()),
+            }
+        }
+        None
+    }
+}
+
+impl Runs {
+    fn read_run(&mut self, mut key: &[u8], row: Bytes) {
+        match self.reader.read(row) {
+            Ok(kept) => self.read = kept.into_iter(),
+            Err(error) => {
+                let number = key.try_get_u64().unwrap_or_default();
+                let reason = format_args!("run {number}: {error}");
+                self.error = Some(MachineError::new("shard", reason).into());
+            }
+        }
+    }
+}
+
+/// Why what a checkpoint holds of a job could not be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum StoredError {
+    /// The checkpoint's file cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A row makes no sense.
+    #[error(transparent)]
+    Row(#[from] MachineError),
+}
+
+/// What is in the checkpoint alone. Reading it may wait for the disk.
+impl Group<ShardState> {
+    /// The payloads of some jobs, by their places in the order of arrival; none for a job that has ended meanwhile.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be read.
+    pub fn stored_payloads(&self, jobs: &[u64]) -> Result<Vec<Option<Bytes>>, StoredError> {
+        let view = self.view()?;
+        let payload = |job: &u64| view.get(PAYLOADS, &job.to_be_bytes());
+        let payloads: Result<_, _> = jobs.iter().map(payload).collect();
+        Ok(payloads?)
+    }
+
+    /// The rest of a job.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be read.
+    pub fn stored_parts(&self, job: Elsewhere) -> Result<StoredParts, StoredError> {
+        let view = self.view()?;
+        let key = job.sequence.to_be_bytes();
+        let part = |table, is_there: bool| match is_there {
+            true => view.get(table, &key),
+            false => Ok(None),
+        };
+        Ok(StoredParts {
+            payload: part(PAYLOADS, job.stored.payload.is_some())?,
+            result: part(RESULTS, job.stored.result.is_some())?,
+            attempts: attempts(&view, job)?,
+        })
+    }
+}
+
+fn attempts(view: &View, job: Elsewhere) -> Result<Vec<AttemptRecord>, StoredError> {
+    if job.stored.attempts.is_none() {
+        return Ok(Vec::new());
+    }
+    let (first, last) = (attempt_key(job.sequence, 0), attempt_key(job.sequence, u32::MAX));
+    let bounds = (
+        std::ops::Bound::Included(first.as_slice()),
+        std::ops::Bound::Included(last.as_slice()),
+    );
+    let rows = view.scan(ATTEMPTS, bounds)?;
+    let read = rows.map(|row| {
+        let (_, row) = row?;
+        let read = shard::decode_attempt(row);
+        Ok(read.map_err(|error| MachineError::new("attempt", error))?)
+    });
+    read.collect()
+}
