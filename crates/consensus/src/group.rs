@@ -119,13 +119,12 @@ impl<M: Machine> Group<M> {
     /// When the store cannot be read or contradicts itself. Nothing has been started then.
     pub async fn open(options: GroupOptions<M>) -> Result<Self, OpenGroupError> {
         let params = options.timings.params();
-        let config =
-            params
-                .config(options.group)
-                .map_err(|source| OpenGroupError::Timings {
-                    group: options.group,
-                    source,
-                })?;
+        let config = params
+            .config(options.group)
+            .map_err(|source| OpenGroupError::Timings {
+                group: options.group,
+                source,
+            })?;
         Self::open_with(options, config).await
     }
 
@@ -153,7 +152,13 @@ impl<M: Machine> Group<M> {
         check_reach(&log, meta.last_log_id).map_err(broken)?;
         let retention = options.retention;
         let state = Arc::new(Shared::new(machine, meta, retention.checkpoint_bytes));
-        let keeper = Keeper::new(group, state.clone(), options.checkpoints, checkpoint, written);
+        let keeper = Keeper::new(
+            group,
+            state.clone(),
+            options.checkpoints,
+            checkpoint,
+            written,
+        );
         let keeper = Arc::new(keeper);
         let machine = StateMachine::new(state.clone(), keeper.clone());
         let network = Network {
@@ -227,6 +232,11 @@ impl<M: Machine> Group<M> {
     /// What the last checkpoint holds, pinned.
     pub(crate) fn view(&self) -> Result<View, CheckpointError> {
         self.inner.keeper.view()
+    }
+
+    /// Ends the replica with the next entry, because of what its checkpoint says.
+    pub(crate) fn fail(&self, error: &dyn std::error::Error) {
+        self.inner.keeper.fail(error);
     }
 
     /// Stops the replica and waits until it has. Proposals under way end as [`ProposeError::Unknown`].

@@ -114,6 +114,16 @@ impl<M: Machine> Keeper<M> {
         }
     }
 
+    /// From now on nothing is applied and no checkpoint written: what is in memory and what is on disk do not agree, or
+    /// what is on disk cannot be read.
+    pub(crate) fn fail(&self, error: &dyn std::error::Error) {
+        let why = format!("checkpoint of group {}: {}", self.group, causes(error));
+        if self.failed.set(why.clone()).is_ok() {
+            tracing::error!(group = %self.group, error = %why, "checkpoint failed; the replica stops");
+        }
+        self.shared.relieved();
+    }
+
     /// A pinned view of the last checkpoint.
     pub(crate) fn view(&self) -> Result<View, CheckpointError> {
         self.checkpoint.view()
@@ -158,11 +168,8 @@ impl<M: Machine> Keeper<M> {
         };
         let written = self.write_frozen(frozen, &meta);
         if let Err(error) = written {
-            let why = format!("group {}: no checkpoint: {}", self.group, causes(&error));
-            tracing::error!(group = %self.group, error = %why, "checkpoint failed; the replica stops");
-            let _first_failure_counts = self.failed.set(why.clone());
-            self.shared.relieved();
-            return Err(io::Error::other(why));
+            self.fail(&error);
+            return self.check().map(|()| false);
         }
         progress.written = Some(meta.last_log_id);
         Ok(true)

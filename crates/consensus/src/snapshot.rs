@@ -209,11 +209,17 @@ impl Joiner {
     /// Writes one part; says whether it was the last.
     pub(crate) fn join(&mut self, part: v1::RaftSnapshotRows) -> Result<bool, ReceiveError> {
         if part.before != self.joined {
-            let why = format!("{} rows arrived where {} were sent", self.joined, part.before);
+            let why = format!(
+                "{} rows arrived where {} were sent",
+                self.joined, part.before
+            );
             return Err(ReceiveError::Malformed(why));
         }
         if crc32fast::hash(&part.rows) != part.checksum {
-            let why = format!("a part after {} rows does not match its checksum", part.before);
+            let why = format!(
+                "a part after {} rows does not match its checksum",
+                part.before
+            );
             return Err(ReceiveError::Malformed(why));
         }
         let list = v1::RaftSnapshotRowList::decode(part.rows);

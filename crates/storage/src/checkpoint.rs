@@ -78,6 +78,8 @@ pub struct CheckpointOptions {
     pub cache_bytes: usize,
     /// Bytes written between two syncs ahead of the commit, so that none of them is long. Default 4 MiB.
     pub sync_every: u64,
+    /// Length of a file in bytes below which compacting it is never worth the work. Default 64 MiB.
+    pub compact_from: u64,
 }
 
 impl Default for CheckpointOptions {
@@ -85,6 +87,7 @@ impl Default for CheckpointOptions {
         Self {
             cache_bytes: 64 * 1024 * 1024,
             sync_every: 4 * 1024 * 1024,
+            compact_from: 64 * 1024 * 1024,
         }
     }
 }

@@ -1,14 +1,13 @@
-//! The log, checkpoints and snapshots of a Leasehold node, over bytes.
+//! The log and checkpoints of a Leasehold node, over bytes.
 //!
 //! This crate knows no policy, no Raft and no job: it stores bytes under names and gives them back, or says why it
-//! cannot. Five parts, each usable alone, over one seam to files:
+//! cannot. Four parts, each usable alone, over one seam to files:
 //!
 //! - [`Disk`]: one folder; the operating system's ([`OsDisk`]) or a simulated one ([`MemoryDisk`]).
 //! - [`DataFolder`]: what makes a folder one node's: format, identity, boot counter.
 //! - [`LogStore`]: the one log of a node, shared by all its Raft groups, so that one sync serves many;
 //!   [`SegmentedLog`] in files, [`MemoryLog`] as its plain twin.
 //! - [`CheckpointStore`]: the checkpoint of each group, rows under keys that change by transactions.
-//! - [`SnapshotStore`]: the newest snapshot of each group.
 //!
 //! They use different file names, so that all of them may share one folder, and leave other names alone.
 //!
@@ -20,7 +19,6 @@ mod disk;
 mod folder;
 mod log;
 mod sheet;
-mod snapshot;
 
 pub use checkpoint::{
     CHECKPOINT_FORMAT, Checkpoint, CheckpointError, CheckpointOptions, CheckpointStore, Rows,
@@ -32,4 +30,3 @@ pub use log::{
     Bounds, Done, LOG_FORMAT, LogHealth, LogOptions, LogStore, LogWriter, MemoryLog,
     OPERATION_BYTES_MAX, OpenLogError, Operation, SegmentedLog, Slot,
 };
-pub use snapshot::{SNAPSHOT_FORMAT, SnapshotError, SnapshotStore};

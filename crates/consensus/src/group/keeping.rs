@@ -71,7 +71,8 @@ impl<M: Machine> Keeping<M> {
     /// Until openraft knows of the checkpoint: it purges nothing that it does not know to be covered.
     async fn await_told(&mut self) {
         let covered = self.keeper.covered();
-        let knows = |status: &GroupStatus| status.snapshot >= covered || status.role == Role::Stopped;
+        let knows =
+            |status: &GroupStatus| status.snapshot >= covered || status.role == Role::Stopped;
         let _ended = self.status.wait_for(knows).await;
     }
 

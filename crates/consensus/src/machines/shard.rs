@@ -14,6 +14,7 @@ use leasehold_core::shard::{Applied, Batch, ShardState};
 use leasehold_records::shard;
 use leasehold_storage::{CheckpointError, Rows, Table, View, Writing};
 
+use crate::aside::aside;
 use crate::group::Group;
 use crate::machine::{LoadError, Machine, MachineError};
 
@@ -230,10 +231,11 @@ impl Group<ShardState> {
     /// # Errors
     /// When the checkpoint cannot be read.
     pub fn stored_payloads(&self, jobs: &[u64]) -> Result<Vec<Option<Bytes>>, StoredError> {
-        let view = self.view()?;
-        let payload = |job: &u64| view.get(PAYLOADS, &job.to_be_bytes());
-        let payloads: Result<_, _> = jobs.iter().map(payload).collect();
-        Ok(payloads?)
+        self.read_stored(|view| {
+            let payload = |job: &u64| view.get(PAYLOADS, &job.to_be_bytes());
+            let payloads: Result<_, _> = jobs.iter().map(payload).collect();
+            Ok(payloads?)
+        })
     }
 
     /// The rest of a job.
@@ -241,17 +243,27 @@ impl Group<ShardState> {
     /// # Errors
     /// When the checkpoint cannot be read.
     pub fn stored_parts(&self, job: Elsewhere) -> Result<StoredParts, StoredError> {
-        let view = self.view()?;
         let key = job.sequence.to_be_bytes();
-        let part = |table, is_there: bool| match is_there {
-            true => view.get(table, &key),
-            false => Ok(None),
-        };
-        Ok(StoredParts {
-            payload: part(PAYLOADS, job.stored.payload.is_some())?,
-            result: part(RESULTS, job.stored.result.is_some())?,
-            attempts: attempts(&view, job)?,
+        self.read_stored(|view| {
+            let part = |table, is_there: bool| match is_there {
+                true => view.get(table, &key),
+                false => Ok(None),
+            };
+            Ok(StoredParts {
+                payload: part(PAYLOADS, job.stored.payload.is_some())?,
+                result: part(RESULTS, job.stored.result.is_some())?,
+                attempts: attempts(view, job)?,
+            })
         })
+    }
+
+    /// A replica that cannot read its own checkpoint stops.
+    fn read_stored<T>(
+        &self,
+        read: impl FnOnce(&View) -> Result<T, StoredError>,
+    ) -> Result<T, StoredError> {
+        let found = aside(|| read(&self.view()?));
+        found.inspect_err(|error| self.fail(error))
     }
 }
 
@@ -259,7 +271,10 @@ fn attempts(view: &View, job: Elsewhere) -> Result<Vec<AttemptRecord>, StoredErr
     if job.stored.attempts.is_none() {
         return Ok(Vec::new());
     }
-    let (first, last) = (attempt_key(job.sequence, 0), attempt_key(job.sequence, u32::MAX));
+    let (first, last) = (
+        attempt_key(job.sequence, 0),
+        attempt_key(job.sequence, u32::MAX),
+    );
     let bounds = (
         std::ops::Bound::Included(first.as_slice()),
         std::ops::Bound::Included(last.as_slice()),

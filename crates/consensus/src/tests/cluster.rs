@@ -13,8 +13,8 @@ use super::Counter;
 use super::disks::HeldLog;
 use super::wires::{End, Wires};
 use crate::group::{Group, GroupOptions};
-use crate::status::GroupStatus;
 use crate::keeper::Retention;
+use crate::status::GroupStatus;
 use crate::timings::Timings;
 
 /// Far more simulated time than anything here may take: whoever waits longer waits in vain.

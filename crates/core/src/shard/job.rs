@@ -94,7 +94,9 @@ impl Stored {
     fn bytes(&self) -> usize {
         let parts = [self.payload, self.result, self.attempts];
         let lengths = parts.into_iter().flatten();
-        lengths.map(|length| usize::try_from(length).unwrap_or(usize::MAX)).sum()
+        lengths
+            .map(|length| usize::try_from(length).unwrap_or(usize::MAX))
+            .sum()
     }
 }
 

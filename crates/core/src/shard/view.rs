@@ -119,6 +119,16 @@ pub struct StoredParts {
     pub attempts: Vec<AttemptRecord>,
 }
 
+impl StoredParts {
+    /// Whether everything is there that was said to be stored: what is not was let go of meanwhile.
+    #[must_use]
+    pub const fn has_all(&self, stored: &Stored) -> bool {
+        (stored.payload.is_none() || self.payload.is_some())
+            && (stored.result.is_none() || self.result.is_some())
+            && (stored.attempts.is_none() || !self.attempts.is_empty())
+    }
+}
+
 impl JobView {
     /// Adds what was read back. The newest `limits::HISTORY` attempts are shown.
     pub fn add(&mut self, parts: StoredParts) {

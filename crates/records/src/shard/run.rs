@@ -182,11 +182,21 @@ impl Reader {
     }
 
     fn queue(&mut self, at: In, place: u32, words: &Words) -> Result<QueueName, DecodeError> {
-        shared(&mut self.queues, at, "queue", words.name(at, "queue", place)?)
+        shared(
+            &mut self.queues,
+            at,
+            "queue",
+            words.name(at, "queue", place)?,
+        )
     }
 
     fn tenant(&mut self, at: In, place: u32, words: &Words) -> Result<TenantName, DecodeError> {
-        shared(&mut self.tenants, at, "tenant", words.name(at, "tenant", place)?)
+        shared(
+            &mut self.tenants,
+            at,
+            "tenant",
+            words.name(at, "tenant", place)?,
+        )
     }
 
     fn requirement(&mut self, record: v1::Requirement) -> Result<Arc<Requirement>, DecodeError> {
@@ -209,7 +219,8 @@ impl Words {
     fn name(&self, at: In, field: &'static str, place: u32) -> Result<&str, DecodeError> {
         let name = self.names.get(usize::try_from(place).unwrap_or(usize::MAX));
         let why = format_args!("name {place} of {}", self.names.len());
-        name.map(String::as_str).ok_or_else(|| at.invalid(field, &why))
+        name.map(String::as_str)
+            .ok_or_else(|| at.invalid(field, &why))
     }
 
     fn requirement(&self, place: u32) -> Result<Arc<Requirement>, DecodeError> {

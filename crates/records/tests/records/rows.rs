@@ -50,7 +50,10 @@ fn read(head: &v1::ShardHead) -> DecodeError {
 
 #[test]
 fn head_of_a_newer_format_is_refused_with_its_number() {
-    let newer = v1::ShardHead { format: 2, ..head() };
+    let newer = v1::ShardHead {
+        format: 2,
+        ..head()
+    };
     let is_refused = matches!(
         read(&newer),
         DecodeError::UnknownFormat {
@@ -60,7 +63,10 @@ fn head_of_a_newer_format_is_refused_with_its_number() {
         }
     );
     assert!(is_refused);
-    let none = v1::ShardHead { format: 0, ..head() };
+    let none = v1::ShardHead {
+        format: 0,
+        ..head()
+    };
     let field = "format";
     assert!(matches!(read(&none), DecodeError::Missing { field: f, .. } if f == field));
 }
@@ -81,5 +87,8 @@ fn place_that_no_word_stands_in_is_refused_by_its_field() {
     };
     let refused = Reader::default().read(run.encode_to_vec().into());
     let refused = refused.unwrap_err().to_string();
-    assert!(refused.contains("Remembered.queue") && refused.contains("name 3 of 1"), "{refused}");
+    assert!(
+        refused.contains("Remembered.queue") && refused.contains("name 3 of 1"),
+        "{refused}"
+    );
 }

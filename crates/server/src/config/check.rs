@@ -109,17 +109,26 @@ impl Config {
     fn check_bounds(&self) -> Result<(), InvalidConfig> {
         let (storage, shutdown) = (&self.storage, &self.shutdown);
         within("storage.segment_mib", storage.segment_mib.into(), 4, 1_024)?;
+        let mib = |name, value: u32, least, most| within(name, value.into(), least, most);
         within(
-            "storage.snapshot_after_entries",
-            storage.snapshot_after_entries,
+            "storage.checkpoint_every_ms",
+            storage.checkpoint_every_ms,
             100,
-            10_000_000,
+            600_000,
         )?;
-        within(
-            "storage.log_kept_entries",
-            storage.log_kept_entries,
-            0,
-            10_000_000,
+        mib("storage.checkpoint_mib", storage.checkpoint_mib, 1, 128)?;
+        mib(
+            "storage.checkpoint_cache_mib",
+            storage.checkpoint_cache_mib,
+            4,
+            65_536,
+        )?;
+        mib("storage.log_kept_mib", storage.log_kept_mib, 0, 1_048_576)?;
+        mib(
+            "storage.snapshot_mib_per_second",
+            storage.snapshot_mib_per_second,
+            1,
+            65_536,
         )?;
         within("shutdown.handover_ms", shutdown.handover_ms, 0, STOPPING_MS)?;
         within("shutdown.drain_ms", shutdown.drain_ms, 0, STOPPING_MS)

@@ -42,7 +42,7 @@ pub struct Config {
     pub cluster: ClusterConfig,
     /// What a cluster is founded with; used with `--init` only.
     pub founding: FoundingConfig,
-    /// How the log and snapshots are kept.
+    /// How the log and checkpoints are kept.
     pub storage: StorageConfig,
     /// What the node writes about itself.
     pub log: LogConfig,
@@ -94,10 +94,16 @@ pub struct StorageConfig {
     pub segment_mib: u32,
     /// Fill segments with zeros ahead of their use: a sync then writes no metadata.
     pub zero_fill: bool,
-    /// A group takes a snapshot after so many entries of its log.
-    pub snapshot_after_entries: u64,
-    /// Entries kept behind the last snapshot, for replicas that were gone for a while.
-    pub log_kept_entries: u64,
+    /// A group's checkpoint is written this long after the last one, in milliseconds, if anything changed.
+    pub checkpoint_every_ms: u64,
+    /// And as soon as there is so much to write, in MiB.
+    pub checkpoint_mib: u32,
+    /// Memory for what was read of a checkpoint or is about to be written to it, in MiB a group.
+    pub checkpoint_cache_mib: u32,
+    /// Log kept behind each group's checkpoint, in MiB, for replicas that were gone for a while.
+    pub log_kept_mib: u32,
+    /// How fast a snapshot is sent to another node at most, in MiB a second.
+    pub snapshot_mib_per_second: u32,
 }
 
 /// See [`Config::log`].
@@ -174,8 +180,11 @@ impl Default for StorageConfig {
         Self {
             segment_mib: 64,
             zero_fill: true,
-            snapshot_after_entries: 20_000,
-            log_kept_entries: 20_000,
+            checkpoint_every_ms: 5_000,
+            checkpoint_mib: 64,
+            checkpoint_cache_mib: 64,
+            log_kept_mib: 1_024,
+            snapshot_mib_per_second: 64,
         }
     }
 }

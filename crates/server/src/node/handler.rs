@@ -1,9 +1,9 @@
 //! What this node does with the calls of other nodes: each goes to the part that answers it.
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use leasehold_api::{ApiError, v1};
+use leasehold_consensus::SnapshotParts;
 use leasehold_types::{GroupId, ShardId};
 
 use crate::cluster::Cluster;
@@ -39,15 +39,15 @@ impl PeerHandler for Handler {
         &self,
         group: GroupId,
         head: v1::RaftSnapshot,
-        body: Bytes,
+        parts: SnapshotParts,
     ) -> BoxFuture<'static, Result<v1::RaftReply, ApiError>> {
         match group.shard() {
             None => {
                 let group = self.cluster.group().clone();
-                async move { Ok(group.receive_snapshot(head, body).await) }.boxed()
+                async move { Ok(group.receive_snapshot(head, parts).await) }.boxed()
             }
             Some(shard) => match self.shards.group(shard) {
-                Some(group) => async move { Ok(group.receive_snapshot(head, body).await) }.boxed(),
+                Some(group) => async move { Ok(group.receive_snapshot(head, parts).await) }.boxed(),
                 None => no_replica(shard),
             },
         }

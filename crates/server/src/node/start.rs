@@ -38,7 +38,7 @@ pub(super) async fn start(config: Config, seam: Seam) -> Result<Node, StartError
     let addresses = addresses(listen_at, &client_door, &peer_door);
     let mut entry = entry::enter(&config, &seam, &store, addresses).await?;
     let seam = store.lend(&seam);
-    let peers = peers(&entry, &seam);
+    let peers = peers(&entry, config.storage.snapshot_mib_per_second, &seam);
     let timings = raft_timings(entry.membership.timings);
     let opener = store.opener(entry.membership.node, timings, &peers, &seam);
     let cluster = match open_cluster(&mut entry, &opener, &peers, &seam).await {
@@ -62,7 +62,7 @@ fn addresses(config: &ListenConfig, client: &Listener, peer: &Listener) -> Addre
     }
 }
 
-fn peers(entry: &Entry, seam: &Seam) -> Peers {
+fn peers(entry: &Entry, snapshot_mib_per_second: u32, seam: &Seam) -> Peers {
     let ours = &entry.membership;
     let peers = Peers::new(PeerOptions {
         local: LocalNode {
@@ -74,6 +74,7 @@ fn peers(entry: &Entry, seam: &Seam) -> Peers {
         },
         timings: raft_timings(ours.timings),
         seam: seam.clone(),
+        snapshot_bytes_per_second: u64::from(snapshot_mib_per_second) * 1024 * 1024,
     });
     for known in entry.keepsake.peers() {
         peers.know(known.node, known.boots, &known.address);

@@ -1,11 +1,13 @@
-//! The node's data folder in use: its boots and identity, its log with the writer running, its snapshots.
+//! The node's data folder in use: its boots and identity, its log with the writer running, its checkpoints.
 
 use std::io;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use leasehold_consensus::{Group, GroupOptions, Machine, OpenGroupError, Timings};
+use leasehold_consensus::{Group, GroupOptions, Machine, OpenGroupError, Retention, Timings};
 use leasehold_storage::{
-    DataFolder, Disk, DiskFile, LogOptions, LogStore, OpenMode, SegmentedLog, SnapshotStore,
+    CheckpointOptions, CheckpointStore, DataFolder, Disk, DiskFile, LogOptions, LogStore, OpenMode,
+    SegmentedLog,
 };
 use leasehold_types::{GroupId, NodeId};
 
@@ -21,7 +23,7 @@ pub(super) struct Store {
     pub(super) folder: DataFolder,
     disk: Arc<dyn Disk>,
     log: Arc<SegmentedLog>,
-    snapshots: Arc<SnapshotStore>,
+    checkpoints: Arc<CheckpointStore>,
     config: StorageConfig,
 }
 
@@ -42,7 +44,7 @@ impl Store {
             folder,
             disk: Arc::clone(&seam.disk),
             log: Arc::new(log),
-            snapshots: Arc::new(SnapshotStore::new(Arc::clone(&seam.disk))),
+            checkpoints: Arc::new(checkpoints(config, seam)),
             config: config.clone(),
         })
     }
@@ -77,12 +79,21 @@ impl Store {
             node,
             timings,
             log: self.log(),
-            snapshots: Arc::clone(&self.snapshots),
+            checkpoints: Arc::clone(&self.checkpoints),
             peers: peers.clone(),
             seed: seam.entropy.next(),
             config: self.config.clone(),
         }
     }
+}
+
+fn checkpoints(config: &StorageConfig, seam: &Seam) -> CheckpointStore {
+    let cache_bytes = u64::from(config.checkpoint_cache_mib) * MIB;
+    let options = CheckpointOptions {
+        cache_bytes: usize::try_from(cache_bytes).unwrap_or(usize::MAX),
+        ..CheckpointOptions::default()
+    };
+    CheckpointStore::new(Arc::clone(&seam.disk), options)
 }
 
 /// Opens groups, all with the same settings.
@@ -91,7 +102,7 @@ pub(super) struct Opener {
     node: NodeId,
     timings: Timings,
     log: Arc<dyn LogStore>,
-    snapshots: Arc<SnapshotStore>,
+    checkpoints: Arc<CheckpointStore>,
     peers: Peers,
     seed: u64,
     config: StorageConfig,
@@ -108,12 +119,15 @@ impl Opener {
             node: self.node,
             timings: self.timings,
             log: Arc::clone(&self.log),
-            snapshots: Arc::clone(&self.snapshots),
+            checkpoints: Arc::clone(&self.checkpoints),
             transport: Arc::new(self.peers.clone()),
             machine,
             seed: self.seed,
-            log_kept: self.config.log_kept_entries,
-            snapshot_after: self.config.snapshot_after_entries,
+            retention: Retention {
+                checkpoint_every: Duration::from_millis(self.config.checkpoint_every_ms),
+                checkpoint_bytes: u64::from(self.config.checkpoint_mib) * MIB,
+                log_kept_bytes: u64::from(self.config.log_kept_mib) * MIB,
+            },
         };
         Box::pin(Group::open(options)).await
     }

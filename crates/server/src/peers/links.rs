@@ -25,6 +25,8 @@ pub struct PeerOptions {
     pub timings: Timings,
     /// Time, network and randomness.
     pub seam: Seam,
+    /// How fast a snapshot is sent at most: what is left of the line and the disk is for the other traffic.
+    pub snapshot_bytes_per_second: u64,
 }
 
 /// This node's connections to all others. Clones are cheap and share them.
@@ -49,6 +51,7 @@ pub(super) struct Context {
     pub(super) net: Arc<dyn Net>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) refusals: Refusals,
+    pub(super) snapshot_bytes_per_second: u64,
 }
 
 /// Says once that somebody is refused: it comes back several times a second.
@@ -77,6 +80,7 @@ impl Peers {
             net: options.seam.net,
             entropy: options.seam.entropy,
             refusals: Refusals::default(),
+            snapshot_bytes_per_second: options.snapshot_bytes_per_second,
         };
         Self {
             inner: Arc::new(Inner {

@@ -29,9 +29,9 @@ mod transport;
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use leasehold_api::{ApiError, v1};
+use leasehold_consensus::SnapshotParts;
 use leasehold_types::{GroupId, NodeId};
 
 pub use call::CallError;
@@ -71,12 +71,12 @@ pub trait PeerHandler: Send + Sync + 'static {
         request: v1::RaftRequest,
     ) -> BoxFuture<'static, Result<v1::RaftReply, ApiError>>;
 
-    /// A whole snapshot from the leader of a group.
+    /// A snapshot that arrives from the leader of a group.
     fn snapshot(
         &self,
         group: GroupId,
         head: v1::RaftSnapshot,
-        body: Bytes,
+        parts: SnapshotParts,
     ) -> BoxFuture<'static, Result<v1::RaftReply, ApiError>>;
 
     /// A gateway's call to a shard.

@@ -74,7 +74,7 @@ impl PeersService for Service {
         let received = snapshot::receive(&self.peers, request.into_inner()).await?;
         let reply = self
             .handler
-            .snapshot(received.group, received.head, received.body)
+            .snapshot(received.group, received.head, received.parts)
             .await;
         reply.map(Response::new).map_err(ApiError::into)
     }

@@ -1,34 +1,38 @@
-//! A whole snapshot on a connection of its own, in parts.
+//! A whole snapshot on a connection of its own, part by part, no faster than the other traffic can bear.
 
-use bytes::{Bytes, BytesMut};
-use futures_util::stream;
+use std::io;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt, stream};
 use leasehold_api::{ApiError, v1};
-use leasehold_types::{ErrorCode, GroupId, NodeId};
+use leasehold_consensus::SnapshotParts;
+use leasehold_types::{GroupId, NodeId};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 use tonic::{Status, Streaming};
 
 use super::dial::{self, with_causes};
 use super::lane::LaneError;
 use super::links::{Context, Peers};
 
-/// Bytes of the body in one part.
-const PART_BYTES: usize = 256 * 1024;
-/// Largest snapshot that is taken in: it is held in memory.
-const SNAPSHOT_BYTES: u64 = 8 * 1024 * 1024 * 1024;
+/// A sender that has sent nothing for so long is not waited for: its place is free for the next try.
+const SILENCE: Duration = Duration::from_secs(60);
 
-/// A snapshot that arrived whole.
-pub(super) struct Received {
+/// A snapshot that is arriving.
+pub(super) struct Receiving {
     pub(super) group: GroupId,
     pub(super) head: v1::RaftSnapshot,
-    pub(super) body: Bytes,
+    pub(super) parts: SnapshotParts,
 }
 
-/// Dials the node anew and sends everything. The caller bounds the time.
+/// Dials the node anew and sends everything; gives up once nothing has moved for `patience`.
 pub(super) async fn send(
     context: &Context,
     to: NodeId,
     group: GroupId,
     head: v1::RaftSnapshot,
-    body: Bytes,
+    parts: SnapshotParts,
+    patience: Duration,
 ) -> Result<v1::RaftReply, LaneError> {
     let address = context.book.address(to);
     let address = address.ok_or_else(|| LaneError::NotSent("its address is not known".into()))?;
@@ -38,56 +42,97 @@ pub(super) async fn send(
         hello: Some(context.local.hello(to)),
         group_id: group.get(),
         header: Some(head),
-        body: Bytes::new(),
+        rows: None,
     };
-    let sent = client.send_snapshot(parts(first, body)).await;
-    match sent {
-        Ok(reply) => Ok(reply.into_inner()),
-        Err(status) => Err(LaneError::Broken(with_causes(&status))),
+    let (moving, moved) = watch::channel(());
+    let paced = paced(parts, context.snapshot_bytes_per_second, moving);
+    let sending = client.send_snapshot(stream::iter([first]).chain(paced));
+    tokio::select! {
+        biased;
+        sent = sending => match sent {
+            Ok(reply) => Ok(reply.into_inner()),
+            Err(status) => Err(LaneError::Broken(with_causes(&status))),
+        },
+        () = stillness(moved, patience) => Err(LaneError::TimedOut(patience)),
     }
 }
 
-/// The head, then the body in slices that share its memory.
-fn parts(
-    first: v1::SnapshotPart,
-    body: Bytes,
-) -> impl futures_util::Stream<Item = v1::SnapshotPart> + Send + 'static {
-    let mut rest = body;
-    let bodies = std::iter::from_fn(move || {
-        let length = rest.len().min(PART_BYTES);
-        (length > 0).then(|| rest.split_to(length))
-    });
-    let bodies = bodies.map(|body| v1::SnapshotPart {
-        body,
-        ..v1::SnapshotPart::default()
-    });
-    stream::iter(std::iter::once(first).chain(bodies))
+/// The parts, each after the time that the last one may take. Ends early where the snapshot cannot be read: without its
+/// last part it is refused at the other end.
+fn paced(
+    parts: SnapshotParts,
+    bytes_per_second: u64,
+    moving: watch::Sender<()>,
+) -> impl Stream<Item = v1::SnapshotPart> + Send + 'static {
+    stream::unfold((parts, Duration::ZERO), move |(mut parts, pause)| {
+        let moving = moving.clone();
+        async move {
+            sleep(pause).await;
+            let rows = match parts.next().await? {
+                Ok(rows) => rows,
+                Err(error) => {
+                    tracing::error!(%error, "snapshot not sent");
+                    return None;
+                }
+            };
+            moving.send_replace(());
+            let pause = time_for(rows.rows.len(), bytes_per_second);
+            let part = v1::SnapshotPart {
+                rows: Some(rows),
+                ..v1::SnapshotPart::default()
+            };
+            Some((part, (parts, pause)))
+        }
+    })
 }
 
-/// Takes all parts in, after checking who sends them.
+fn time_for(bytes: usize, bytes_per_second: u64) -> Duration {
+    let nanos = (bytes as u64).saturating_mul(1_000_000_000) / bytes_per_second.max(1);
+    Duration::from_nanos(nanos)
+}
+
+/// Comes to an end once nothing has moved for a while. After the last part the receiver is given as long to load it.
+async fn stillness(mut moved: watch::Receiver<()>, patience: Duration) {
+    loop {
+        match timeout(patience, moved.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return sleep(patience).await,
+            Err(_) => return,
+        }
+    }
+}
+
+/// Takes the first part, after checking who sends it; the others come as they are asked for.
 pub(super) async fn receive(
     peers: &Peers,
     mut parts: Streaming<v1::SnapshotPart>,
-) -> Result<Received, Status> {
+) -> Result<Receiving, Status> {
     let first = parts.message().await?;
     let first = first.ok_or_else(|| Status::invalid_argument("a snapshot without parts"))?;
     check_sender(peers.context(), first.hello)?;
     let head = first
         .header
         .ok_or_else(|| Status::invalid_argument("a snapshot without a head"))?;
-    if head.body_bytes > SNAPSHOT_BYTES {
-        let why = format!(
-            "a snapshot of {} bytes, at most {SNAPSHOT_BYTES} are taken",
-            head.body_bytes
-        );
-        return Err(ApiError::new(ErrorCode::ResourceExhausted, why).into());
-    }
-    let body = collect(parts, head.body_bytes).await?;
-    Ok(Received {
+    Ok(Receiving {
         group: GroupId::new(first.group_id),
         head,
-        body,
+        parts: rows(parts),
     })
+}
+
+fn rows(parts: Streaming<v1::SnapshotPart>) -> SnapshotParts {
+    Box::pin(stream::unfold(parts, |mut parts| async move {
+        let part = match timeout(SILENCE, parts.message()).await {
+            Ok(part) => part.map_err(io::Error::other).transpose()?,
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("nothing came for {SILENCE:?}"),
+            )),
+        };
+        let without = || io::Error::new(io::ErrorKind::InvalidData, "a part without rows");
+        let rows = part.and_then(|part| part.rows.ok_or_else(without));
+        Some((rows, parts))
+    }))
 }
 
 fn check_sender(context: &Context, hello: Option<v1::PeerHello>) -> Result<(), Status> {
@@ -98,47 +143,26 @@ fn check_sender(context: &Context, hello: Option<v1::PeerHello>) -> Result<(), S
     }
 }
 
-/// Grows with what arrives, not with what was announced: an announcement costs the sender nothing.
-async fn collect(mut parts: Streaming<v1::SnapshotPart>, announced: u64) -> Result<Bytes, Status> {
-    let mut body = BytesMut::new();
-    while let Some(part) = parts.message().await? {
-        body.extend_from_slice(&part.body);
-        if u64::try_from(body.len()).unwrap_or(u64::MAX) > announced {
-            let why =
-                format!("more than the {announced} bytes that the head of the snapshot names");
-            return Err(Status::invalid_argument(why));
-        }
-    }
-    Ok(body.freeze())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::StreamExt;
 
-    #[tokio::test]
-    async fn body_is_cut_into_parts_that_are_the_body_again() {
-        let body: Bytes = (0..PART_BYTES * 2 + 17)
-            .map(|at| at.to_le_bytes()[0])
-            .collect();
-        let all: Vec<_> = parts(v1::SnapshotPart::default(), body.clone())
-            .collect()
-            .await;
-        assert_eq!(all.len(), 4);
-        assert!(all.iter().all(|part| part.body.len() <= PART_BYTES));
-        let joined: Vec<u8> = all
-            .iter()
-            .flat_map(|part| part.body.iter().copied())
-            .collect();
-        assert_eq!(joined, body);
+    #[test]
+    fn pause_after_a_part_is_what_its_bytes_may_take() {
+        assert_eq!(time_for(1_000, 1_000), Duration::from_secs(1));
+        assert_eq!(time_for(0, 1_000), Duration::ZERO);
+        assert_eq!(time_for(1, 0), Duration::from_secs(1));
     }
 
-    #[tokio::test]
-    async fn empty_body_is_the_head_alone() {
-        let all: Vec<_> = parts(v1::SnapshotPart::default(), Bytes::new())
-            .collect()
-            .await;
-        assert_eq!(all.len(), 1);
+    #[tokio::test(start_paused = true)]
+    async fn stillness_is_counted_from_the_last_move() {
+        let (moving, moved) = watch::channel(());
+        let still = tokio::spawn(stillness(moved, Duration::from_secs(10)));
+        for _ in 0..5 {
+            sleep(Duration::from_secs(9)).await;
+            moving.send_replace(());
+            assert!(!still.is_finished());
+        }
+        still.await.unwrap();
     }
 }

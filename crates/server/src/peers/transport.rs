@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use leasehold_api::v1;
 use leasehold_api::v1::peer_frame::Body;
-use leasehold_consensus::{Transport, TransportError};
+use leasehold_consensus::{SnapshotParts, Transport, TransportError};
 use leasehold_types::{GroupId, NodeId};
-use tokio::time::timeout;
 
 use super::call;
 use super::lane::LaneError;
@@ -39,17 +37,15 @@ impl Transport for Peers {
         &self,
         to: NodeId,
         group: GroupId,
-        snapshot: v1::RaftSnapshot,
-        body: Bytes,
-        ttl: Duration,
+        head: v1::RaftSnapshot,
+        parts: SnapshotParts,
+        patience: Duration,
     ) -> BoxFuture<'static, Result<v1::RaftReply, TransportError>> {
         let peers = self.clone();
         Box::pin(async move {
-            let sending = Box::pin(snapshot::send(peers.context(), to, group, snapshot, body));
-            match timeout(ttl, sending).await {
-                Ok(sent) => sent.map_err(|error| failure(to, error)),
-                Err(_) => Err(TransportError::TimedOut { to, ttl }),
-            }
+            let sending = snapshot::send(peers.context(), to, group, head, parts, patience);
+            let sent = Box::pin(sending).await;
+            sent.map_err(|error| failure(to, error))
         })
     }
 }

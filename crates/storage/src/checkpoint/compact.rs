@@ -13,8 +13,6 @@ use super::error::CheckpointError;
 use super::handle::{Checkpoint, Shared};
 use crate::disk::TEMPORARY;
 
-/// A smaller file is left alone.
-const LENGTH_MIN: u64 = 64 * 1024 * 1024;
 /// A file is worth the work when its rows are less than one part in this many of it. A B-tree is often half empty, and
 /// redb doubles its file when it is full, so that a quarter would be reached without a single row gone.
 const LIVE_PART: u64 = 6;
@@ -36,7 +34,8 @@ impl Checkpoint {
         };
         let source = database.read()?;
         let meta = Meta::read(&source).map_err(database.failed("read"))?;
-        if !is_worth(database.length(), meta.live) {
+        let length = database.length();
+        if length < self.shared.options.compact_from || meta.live >= length / LIVE_PART {
             return Ok(false);
         }
         let temporary = format!("{}{TEMPORARY}", self.shared.name);
@@ -49,10 +48,6 @@ impl Checkpoint {
         }
         Ok(true)
     }
-}
-
-const fn is_worth(length: u64, live: u64) -> bool {
-    length >= LENGTH_MIN && live < length / LIVE_PART
 }
 
 /// A fresh file with the same rows.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::file::{BlockFile, CHECKPOINT_FORMAT, Fault, again};
+use super::file::{BlockFile, CHECKPOINT_FORMAT, Fault, again, is_full};
 
 /// Why a checkpoint could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -69,33 +69,21 @@ pub enum CheckpointError {
 
 impl CheckpointError {
     pub(super) fn of_fault(file: &str, fault: &Fault) -> Self {
-        let file = file.to_owned();
         match fault {
             Fault::Corrupt { offset, reason } => Self::Corrupt {
-                file,
+                file: file.to_owned(),
                 offset: *offset,
                 reason: (*reason).to_owned(),
             },
             Fault::NewerFormat { found } => Self::NewerFormat {
-                file,
+                file: file.to_owned(),
                 found: *found,
                 supported: CHECKPOINT_FORMAT,
             },
-            Fault::Io { action, source } => Self::Io {
-                action,
-                file,
-                source: again(source),
-            },
-            Fault::Full { action, source } => Self::Full {
-                action,
-                file,
-                source: again(source),
-            },
-            Fault::Sync { source } => Self::Io {
-                action: "sync",
-                file,
-                source: again(source),
-            },
+            Fault::Io { action, source } | Fault::Full { action, source } => {
+                Self::io(action, file, again(source))
+            }
+            Fault::Sync { source } => Self::io("sync", file, again(source)),
         }
     }
 
@@ -122,6 +110,13 @@ impl CheckpointError {
 
     pub(super) fn io(action: &'static str, file: &str, source: io::Error) -> Self {
         let file = file.to_owned();
+        if is_full(&source) {
+            return Self::Full {
+                action,
+                file,
+                source,
+            };
+        }
         Self::Io {
             action,
             file,

@@ -30,9 +30,9 @@ mod layout;
 mod sums;
 
 use fault::FirstFault;
-pub(super) use fault::{Fault, again};
+pub(super) use fault::{Fault, again, is_full};
 pub use head::CHECKPOINT_FORMAT;
-use head::{HEAD, HeadError, SECTOR};
+use head::{HEAD, HeadError, Header, SECTOR};
 use layout::{BLOCK, RUN};
 use sums::Sums;
 
@@ -43,6 +43,8 @@ pub(super) struct BlockFile {
     sums: Mutex<Sums>,
     /// Bytes of content, without heads and checksums.
     length: AtomicU64,
+    /// Bytes of content that the header on the disk says there are at least.
+    vouched: AtomicU64,
     /// Bytes written since the last sync.
     unsynced: AtomicU64,
     sync_every: u64,
@@ -85,9 +87,15 @@ impl BlockFile {
             HeadError::Newer { found } => Fault::NewerFormat { found },
         })?;
         let length = file.length().map_err(read)?;
-        let content = layout::content_length(length)
-            .ok_or_else(|| Fault::corrupt(length, "the file does not end where it was cut"))?;
-        Ok(Self::new(file, group, sync_every, content))
+        let cut = || Fault::corrupt(length, "the file ends where no commit ended it");
+        let content = layout::content_length(length).ok_or_else(cut)?;
+        let file = Self::new(file, group, sync_every, content);
+        let vouched = file.header()?.content;
+        if content < vouched {
+            return Err(cut());
+        }
+        file.vouched.store(vouched, Ordering::Release);
+        Ok(file)
     }
 
     fn new(file: Box<dyn DiskFile>, group: GroupId, sync_every: u64, length: u64) -> Self {
@@ -96,6 +104,7 @@ impl BlockFile {
             group,
             sums: Mutex::new(Sums::new(group)),
             length: AtomicU64::new(length),
+            vouched: AtomicU64::new(0),
             unsynced: AtomicU64::new(0),
             sync_every,
             syncing: Mutex::new(()),
@@ -148,25 +157,31 @@ impl BlockFile {
         result.map_err(|fault| self.fault.put(fault).to_io())
     }
 
-    fn read_header(&self, out: &mut [u8]) -> Result<(), Fault> {
+    fn header(&self) -> Result<Header, Fault> {
         let offset = layout::content(0);
         let mut sector = [0; SECTOR];
         self.fill(offset, &mut sector)?;
-        if !head::is_header(self.group, &sector) {
-            return Err(Fault::corrupt(
-                offset,
-                "its header does not match its checksum",
-            ));
-        }
-        let header = sector.get(..out.len().min(head::HEADER_MAX));
-        let header = header.filter(|header| header.len() == out.len());
-        out.copy_from_slice(header.ok_or_else(|| misplaced("read"))?);
+        Header::decode(self.group, &sector)
+            .ok_or_else(|| Fault::corrupt(offset, "its header does not match its checksum"))
+    }
+
+    fn read_header(&self, out: &mut [u8]) -> Result<(), Fault> {
+        let header = self.header()?;
+        let bytes = header.bytes(out.len()).ok_or_else(|| misplaced("read"))?;
+        out.copy_from_slice(bytes);
         Ok(())
     }
 
-    fn write_header(&self, header: &[u8]) -> Result<(), Fault> {
-        let sector = head::encode_header(self.group, header).ok_or_else(|| misplaced("write"))?;
-        self.put(layout::content(0), &sector)
+    fn write_header(&self, bytes: &[u8]) -> Result<(), Fault> {
+        let content = self.content_length();
+        let header = Header::new(bytes, content).ok_or_else(|| misplaced("write"))?;
+        self.vouch(&header)
+    }
+
+    fn vouch(&self, header: &Header) -> Result<(), Fault> {
+        self.put(layout::content(0), &header.encode(self.group))?;
+        self.vouched.store(header.content, Ordering::Release);
+        Ok(())
     }
 
     fn read_blocks(&self, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
@@ -183,10 +198,8 @@ impl BlockFile {
     }
 
     fn check_blocks(&self, first: u64, bytes: &[u8]) -> Result<(), Fault> {
-        for (block, bytes) in (first..).zip(bytes.chunks(BLOCK as usize)) {
-            let expected = lock(&self.sums)
-                .get(self.file.as_ref(), block)
-                .map_err(|error| Fault::io("read", error))?;
+        for (block, bytes) in blocks(first, bytes) {
+            let expected = self.sum(block)?;
             let offset = layout::content(block);
             if expected == 0 {
                 return Err(Fault::corrupt(offset, "a block in use was never written"));
@@ -201,21 +214,53 @@ impl BlockFile {
         Ok(())
     }
 
-    fn write_blocks(&self, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
+    /// Writes whole blocks; says how many bytes really had to be written.
+    fn write_blocks(&self, offset: u64, bytes: &[u8]) -> Result<usize, Fault> {
         let mut block = first_block(offset, bytes.len()).ok_or_else(|| misplaced("write"))?;
         let mut rest = bytes;
+        let mut written = 0;
         while !rest.is_empty() {
             let (part, behind) = rest.split_at(in_this_run(block, rest.len()));
-            self.put(layout::content(block), part)?;
-            for (block, bytes) in (block..).zip(part.chunks(BLOCK as usize)) {
-                lock(&self.sums)
-                    .set(self.file.as_ref(), block, bytes)
-                    .map_err(|error| Fault::io("read", error))?;
+            if !self.is_in_place(block, part)? {
+                self.put(layout::content(block), part)?;
+                self.keep_sums(block, part)?;
+                written += part.len();
             }
             block += blocks_in(part.len());
             rest = behind;
         }
+        Ok(written)
+    }
+
+    /// Whether these bytes are what the blocks hold already. On its way to a commit redb touches every page of it once
+    /// more, and so writes those again, unchanged, that had to leave its cache meanwhile: with it, half of all writes.
+    ///
+    /// SUBTLE: a checksum that is the same does not say that the bytes are. Only reading them does.
+    fn is_in_place(&self, first: u64, bytes: &[u8]) -> Result<bool, Fault> {
+        for (block, bytes) in blocks(first, bytes) {
+            if self.sum(block)? != Sums::of(self.group, block, bytes) {
+                return Ok(false);
+            }
+        }
+        let mut held = vec![0; bytes.len()];
+        self.fill(layout::content(first), &mut held)?;
+        Ok(held == bytes)
+    }
+
+    fn keep_sums(&self, first: u64, bytes: &[u8]) -> Result<(), Fault> {
+        for (block, bytes) in blocks(first, bytes) {
+            lock(&self.sums)
+                .set(self.file.as_ref(), block, bytes)
+                .map_err(|error| Fault::io("read", error))?;
+        }
         Ok(())
+    }
+
+    /// The checksum of a block; 0 for one that was never written.
+    fn sum(&self, block: u64) -> Result<u32, Fault> {
+        lock(&self.sums)
+            .get(self.file.as_ref(), block)
+            .map_err(|error| Fault::io("read", error))
     }
 
     fn fill(&self, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
@@ -251,17 +296,27 @@ impl BlockFile {
     }
 
     fn resize(&self, length: u64) -> Result<(), Fault> {
-        let before = self.length.swap(length, Ordering::AcqRel);
-        let failed = |error| Fault::io("resize", error);
-        if length < before {
-            let blocks = length.div_ceil(BLOCK);
-            lock(&self.sums)
-                .cut(self.file.as_ref(), blocks)
-                .map_err(failed)?;
+        if length < self.content_length() {
+            self.cut(length)?;
         }
         self.file
             .set_length(layout::file_length(length))
-            .map_err(failed)
+            .map_err(|error| Fault::io("resize", error))?;
+        self.length.store(length, Ordering::Release);
+        Ok(())
+    }
+
+    /// Before the file is cut: the header no longer vouches for what goes, durably, and its checksums go too.
+    fn cut(&self, length: u64) -> Result<(), Fault> {
+        if length < self.vouched.load(Ordering::Acquire) {
+            let mut header = self.header()?;
+            header.content = length;
+            self.vouch(&header)?;
+            self.sync()?;
+        }
+        lock(&self.sums)
+            .cut(self.file.as_ref(), length.div_ceil(BLOCK))
+            .map_err(|error| Fault::io("resize", error))
     }
 }
 
@@ -275,6 +330,11 @@ fn first_block(offset: u64, length: usize) -> Option<u64> {
 fn in_this_run(block: u64, bytes: usize) -> usize {
     let left = (RUN - block % RUN) * BLOCK;
     usize::try_from(left).map_or(bytes, |left| left.min(bytes))
+}
+
+/// Bytes cut into blocks, each with its number.
+fn blocks(first: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    (first..).zip(bytes.chunks(BLOCK as usize))
 }
 
 const fn blocks_in(bytes: usize) -> u64 {
@@ -326,10 +386,10 @@ impl StorageBackend for Backend {
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.0.check_writable()?;
         let written = match offset {
-            0 => self.0.write_header(bytes),
+            0 => self.0.write_header(bytes).map(|()| bytes.len()),
             _ => self.0.write_blocks(offset, bytes),
         };
         self.0
-            .keep(written.and_then(|()| self.0.sync_ahead(bytes.len())))
+            .keep(written.and_then(|bytes| self.0.sync_ahead(bytes)))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use leasehold_storage::{
-    Checkpoint, CheckpointError, CheckpointStore, Disk, MemoryDisk, Rows, Table, View, Writing,
+    Checkpoint, CheckpointError, CheckpointStore, MemoryDisk, Rows, Table, View, Writing,
 };
 
 use crate::support::{FILE, JOBS, Model, PAYLOADS, change, each_disk, group, key, open, small};

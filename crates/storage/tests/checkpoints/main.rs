@@ -3,4 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod commits;
+mod crashes;
+mod damage;
+mod faults;
+mod model;
+mod replacing;
+mod space;
 mod support;

@@ -25,6 +25,7 @@ pub(crate) fn small() -> CheckpointOptions {
     CheckpointOptions {
         cache_bytes: 128 * 1024,
         sync_every: 32 * 1024,
+        compact_from: 512 * 1024,
     }
 }
 

@@ -77,6 +77,15 @@ pub enum RenewalAnswer {
     },
 }
 
+/// A payload that is to be read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredPayload {
+    /// The job's place in the order of arrival.
+    pub sequence: u64,
+    /// Its length in bytes.
+    pub bytes: u32,
+}
+
 /// A granted job on its way to a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
@@ -94,8 +103,8 @@ pub struct Assignment {
     pub gateway: NodeId,
     /// What to work on; empty when it is to be read from the checkpoint.
     pub payload: Bytes,
-    /// The job's place in the order of arrival, when its payload is in the checkpoint alone.
-    pub stored: Option<u64>,
+    /// Where the payload is, when it is in the checkpoint alone.
+    pub stored: Option<StoredPayload>,
     /// Length of the lease.
     pub lease: Duration,
     /// Longest the attempt may run.

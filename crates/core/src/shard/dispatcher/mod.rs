@@ -40,7 +40,7 @@ use super::command::WorkPhase;
 use super::outcome::{Refusal, Stale};
 use super::state::ShardState;
 
-pub use message::{Assignment, Gate, Offer, Renewal, RenewalAnswer};
+pub use message::{Assignment, Gate, Offer, Renewal, RenewalAnswer, StoredPayload};
 pub use poll::Poll;
 
 /// What a leader holds in memory. Made once for each leadership.

@@ -3,10 +3,10 @@
 use leasehold_types::{FenceToken, JobId, SessionId, Timestamp};
 
 use super::Dispatcher;
-use super::message::Assignment;
+use super::message::{Assignment, StoredPayload};
 use super::watch::Ending;
 use crate::shard::command::{Batch, Command};
-use crate::shard::job::Lease;
+use crate::shard::job::{Job, Lease};
 use crate::shard::outcome::{Applied, Change, Granted, Outcome};
 use crate::shard::state::ShardState;
 
@@ -145,7 +145,7 @@ impl Dispatcher {
             session: lease.session,
             gateway: session.gateway,
             payload: job.body().payload.clone().unwrap_or_default(),
-            stored: job.stored().payload.map(|_| job.header.sequence),
+            stored: stored_payload(job),
             lease: granted.lease,
             attempt_limit: policy.attempt_limit,
             remaining: job.header.expires_at.since(now),
@@ -183,6 +183,12 @@ impl Dispatcher {
             self.matching.activate(state, &lane, &header.tenant);
         }
     }
+}
+
+fn stored_payload(job: &Job) -> Option<StoredPayload> {
+    let (sequence, stored) = (job.header.sequence, job.stored());
+    let at = |bytes| StoredPayload { sequence, bytes };
+    stored.payload.map(at)
 }
 
 const fn as_granted(outcome: &Outcome) -> Option<&Granted> {

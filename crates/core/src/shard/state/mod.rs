@@ -33,8 +33,8 @@ use keys::KeyTable;
 use queues::QueueBook;
 use table::JobTable;
 
-pub use keys::Remembered;
 pub use checkpoint::FrozenHead;
+pub use keys::Remembered;
 pub use parts::{Kept, PartsError, ShardHead};
 pub use queues::PlacedPolicy;
 pub use table::{Entry, Frozen, FrozenEntry, FrozenJob, FrozenRun, Orphan, RUN, Rows};
@@ -90,9 +90,7 @@ pub struct ShardState {
 
 impl PartialEq for ShardState {
     fn eq(&self, other: &Self) -> bool {
-        self.head == other.head
-            && self.queues == other.queues
-            && self.jobs == other.jobs
+        self.head == other.head && self.queues == other.queues && self.jobs == other.jobs
     }
 }
 

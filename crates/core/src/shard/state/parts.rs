@@ -144,8 +144,8 @@ impl ShardState {
             Entry::Held(slot) => Kept::Held(Box::new(slot.job().clone()), slot.rows()),
             Entry::Gone(entry) => Kept::Gone(entry.as_ref().clone()),
         });
-        let mut rebuilt = Self::from_parts(self.head, policies, kept)
-            .expect("the parts of a state make a state");
+        let mut rebuilt =
+            Self::from_parts(self.head, policies, kept).expect("the parts of a state make a state");
         rebuilt.bounds = self.bounds;
         rebuilt
     }

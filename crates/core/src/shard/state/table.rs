@@ -98,7 +98,8 @@ impl JobTable {
         let before = slot.counted;
         slot.count();
         self.bytes = self.bytes - u64::from(before.all) + u64::from(slot.counted.all);
-        self.unsaved_bytes = self.unsaved_bytes - u64::from(before.unsaved) + u64::from(slot.counted.unsaved);
+        self.unsaved_bytes =
+            self.unsaved_bytes - u64::from(before.unsaved) + u64::from(slot.counted.unsaved);
         let orphan = slot.orphan_payload();
         self.tracker.orphaned(orphan);
     }
@@ -110,7 +111,8 @@ impl JobTable {
         self.bytes += u64::from(slot.counted.all);
         self.unsaved_bytes += u64::from(slot.counted.unsaved);
         self.held.insert(id, sequence);
-        self.touched_or_new(sequence).put(sequence, Entry::Held(slot));
+        self.touched_or_new(sequence)
+            .put(sequence, Entry::Held(slot));
     }
 
     /// Lets go of a job.
@@ -158,9 +160,7 @@ impl JobTable {
     /// The ids after one, or all of them, of jobs that are held.
     pub(in crate::shard) fn ids_after(&self, id: Option<JobId>) -> impl Iterator<Item = JobId> {
         let from = id.map_or(Bound::Unbounded, Bound::Excluded);
-        self.held
-            .range((from, Bound::Unbounded))
-            .map(|(id, _)| *id)
+        self.held.range((from, Bound::Unbounded)).map(|(id, _)| *id)
     }
 
     /// The run of an arrival, about to be changed.
@@ -180,7 +180,8 @@ impl JobTable {
 
     /// An empty run goes at once unless the checkpoint has a row of it, or may be about to write one.
     fn drop_if_needless(&mut self, number: u64) {
-        let is_needless = |run: &Run| run.is_empty() && !run.has_row && !self.tracker.is_frozen(number);
+        let is_needless =
+            |run: &Run| run.is_empty() && !run.has_row && !self.tracker.is_frozen(number);
         if self.runs.get(&number).is_some_and(|run| is_needless(run)) {
             self.runs.remove(&number);
         }
@@ -207,7 +208,8 @@ impl JobTable {
         for slot in run.slots_mut() {
             let before = slot.counted;
             slot.evict();
-            self.unsaved_bytes = self.unsaved_bytes - u64::from(before.unsaved) + u64::from(slot.counted.unsaved);
+            self.unsaved_bytes =
+                self.unsaved_bytes - u64::from(before.unsaved) + u64::from(slot.counted.unsaved);
         }
     }
 

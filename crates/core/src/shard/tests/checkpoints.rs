@@ -321,7 +321,10 @@ fn memory_holds_no_payload_once_it_is_written() {
     shard.state.freeze();
     let portion = shard.state.take_frozen(100);
     assert_eq!(portion.runs.len(), 40_usize.div_ceil(RUN as usize));
-    portion.runs.iter().for_each(|run| shard.state.evict(run.number));
+    portion
+        .runs
+        .iter()
+        .for_each(|run| shard.state.evict(run.number));
     assert_eq!(shard.state.unsaved_bytes(), 0);
     let elsewhere = shard.state.elsewhere(job(7)).unwrap();
     assert_eq!((elsewhere.sequence, elsewhere.stored.payload), (7, Some(1)));
@@ -339,7 +342,10 @@ fn rows_of_purged_jobs_are_removed() {
                 return rows.clone();
             }
             rows.write(&portion);
-            portion.runs.iter().for_each(|run| shard.state.evict(run.number));
+            portion
+                .runs
+                .iter()
+                .for_each(|run| shard.state.evict(run.number));
         }
     };
     for number in 0..40 {
@@ -350,7 +356,10 @@ fn rows_of_purged_jobs_are_removed() {
         finish(&mut shard, number);
     }
     let done = write(&mut shard);
-    assert_eq!((done.payloads.len(), done.results.len(), done.attempts.len()), (0, 40, 40));
+    assert_eq!(
+        (done.payloads.len(), done.results.len(), done.attempts.len()),
+        (0, 40, 40)
+    );
     purge_all(&mut shard);
     let empty = write(&mut shard);
     assert!(empty.runs.is_empty() && empty.results.is_empty() && empty.attempts.is_empty());

@@ -2,12 +2,14 @@
 
 mod world;
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use leasehold_api::v1;
 use leasehold_api::v1::shard_answer::Answer;
-use leasehold_consensus::{Transport, TransportError};
+use leasehold_consensus::Transport;
 use leasehold_types::{BootCount, GroupId, NodeId};
 
 use super::{CallError, FRAME_BYTES};
@@ -154,26 +156,24 @@ async fn old_copy_of_a_node_gets_no_connection_in_either_direction() {
 #[tokio::test(start_paused = true)]
 async fn snapshot_arrives_whole_on_a_connection_of_its_own() {
     let ((one, _), (_two, echo)) = pair(&Wires::default()).await;
-    let body = Bytes::from(vec![7; FRAME_BYTES + 12_345]);
-    let head = v1::RaftSnapshot {
-        body_bytes: u64::try_from(body.len()).unwrap(),
-        ..v1::RaftSnapshot::default()
+    let part = |number: u64| v1::RaftSnapshotRows {
+        before: number,
+        rows: Bytes::from(vec![7; 1_000_000]),
+        ..v1::RaftSnapshotRows::default()
     };
-    let sent = one.send_snapshot(TWO, GroupId::new(3), head.clone(), body.clone(), TTL * 100);
+    let parts = move || stream::iter((0..40).map(part).map(Ok)).boxed();
+    let head = v1::RaftSnapshot::default();
+    let group = GroupId::new(3);
+    let sent = one.send_snapshot(TWO, group, head.clone(), parts(), TTL * 100);
     assert_eq!(sent.await, Ok(v1::RaftReply::default()));
-    assert_eq!(*echo.snapshots.lock().unwrap(), [body.len()]);
-    let short = v1::RaftSnapshot {
-        body_bytes: 10,
-        ..head
-    };
-    let refused = one
-        .send_snapshot(TWO, GroupId::new(3), short, body, TTL * 100)
-        .await;
-    assert!(
-        matches!(refused, Err(TransportError::Broken { .. })),
-        "{refused:?}"
-    );
-    assert_eq!(echo.snapshots.lock().unwrap().len(), 1);
+    assert_eq!(*echo.snapshots.lock().unwrap(), [Ok(40_000_000)]);
+    // What cannot be read here ends the stream: the other side sees that parts are missing.
+    let broken = parts()
+        .take(2)
+        .chain(stream::iter([Err(io::Error::other("torn"))]));
+    let sent = one.send_snapshot(TWO, group, head, broken.boxed(), TTL * 100);
+    assert_eq!(sent.await, Ok(v1::RaftReply::default()));
+    assert_eq!(echo.snapshots.lock().unwrap()[1], Ok(2_000_000));
 }
 
 #[tokio::test(start_paused = true)]

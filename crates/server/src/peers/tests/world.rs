@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use leasehold_api::{ApiError, v1};
-use leasehold_consensus::Timings;
+use leasehold_consensus::{SnapshotParts, Timings};
 use leasehold_storage::MemoryDisk;
 use leasehold_types::{BootCount, ClusterId, GroupId, NodeId, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
@@ -146,8 +145,8 @@ impl Clock for PausedClock {
 pub(super) struct Echo {
     /// Groups whose messages arrived, in order.
     pub(super) raft: Arc<Mutex<Vec<GroupId>>>,
-    /// Length of each snapshot that arrived.
-    pub(super) snapshots: Arc<Mutex<Vec<usize>>>,
+    /// Bytes of the rows of each snapshot that arrived, or why it did not.
+    pub(super) snapshots: Arc<Mutex<Vec<Result<usize, String>>>>,
 }
 
 impl PeerHandler for Echo {
@@ -164,10 +163,20 @@ impl PeerHandler for Echo {
         &self,
         _group: GroupId,
         _head: v1::RaftSnapshot,
-        body: Bytes,
+        parts: SnapshotParts,
     ) -> BoxFuture<'static, Result<v1::RaftReply, ApiError>> {
-        self.snapshots.lock().unwrap().push(body.len());
-        std::future::ready(Ok(v1::RaftReply::default())).boxed()
+        let snapshots = Arc::clone(&self.snapshots);
+        async move {
+            let rows: Vec<_> = parts.collect().await;
+            let rows: io::Result<Vec<_>> = rows.into_iter().collect();
+            let whole = rows.map(|rows| rows.iter().map(|part| part.rows.len()).sum());
+            snapshots
+                .lock()
+                .unwrap()
+                .push(whole.map_err(|error| error.to_string()));
+            Ok(v1::RaftReply::default())
+        }
+        .boxed()
     }
 
     fn shard(&self, call: v1::ShardCall) -> BoxFuture<'static, v1::ShardAnswer> {
@@ -218,6 +227,7 @@ pub(super) async fn node(wires: &Wires, id: u64, boots: u64) -> (Peers, Echo) {
         },
         timings: Timings::Lan,
         seam,
+        snapshot_bytes_per_second: 64 * 1024 * 1024,
     });
     let echo = Echo::default();
     let listener = wires.listen(&address).await.unwrap();

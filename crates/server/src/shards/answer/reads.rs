@@ -6,9 +6,9 @@ use leasehold_api::convert::admin::{shard as shard_record, with_stats};
 use leasehold_api::convert::jobs::{list_response, seen};
 use leasehold_api::convert::{job_id, view};
 use leasehold_api::{ApiError, v1};
-use leasehold_consensus::ReadError;
-use leasehold_core::shard::view::{JobFilter, JobStatus};
-use leasehold_types::{JobId, limits};
+use leasehold_consensus::{ReadError, StoredError};
+use leasehold_core::shard::view::{Elsewhere, JobFilter, JobStatus, JobView};
+use leasehold_types::{JobId, ShardEpoch, Timestamp, limits};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -19,6 +19,9 @@ use crate::shards::replica::Shared;
 
 /// How long a wait is held open when it names no time.
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// A job is looked at so often before it is said that parts of it are missing: it goes on a step in between.
+const LOOKS: u32 = 8;
 
 pub(super) async fn get(
     shared: &Shared,
@@ -111,25 +114,61 @@ fn with_view(shared: &Shared, shard: v1::Shard, view: &LeaderView) -> v1::Shard 
     }
 }
 
+/// A job as the log has it, and as of when.
+struct Found {
+    view: JobView,
+    epoch: ShardEpoch,
+    stamp: Timestamp,
+}
+
 /// The job as the log has it, and a leased one's progress as its leader last heard it.
 async fn as_it_is(shared: &Shared, id: JobId) -> Result<(v1::Job, v1::Seen), ApiError> {
-    let (mut found, epoch, stamp) = shared.look(|state| {
-        let found = state.job(id).ok_or_else(|| state.absent(id));
-        found.map(|found| (found, state.epoch(), state.stamp()))
-    })?;
+    let mut found = whole(shared, id)?;
     if let JobStatus::Leased {
         fence,
         progress,
         phase,
         ..
-    } = &mut found.status
+    } = &mut found.view.status
     {
         let live = ask(shared, |reply| Event::Live { job: id, reply }).await;
         if let Some(live) = live.flatten().filter(|live| live.fence == *fence) {
             (*progress, *phase) = (live.progress, live.phase);
         }
     }
-    Ok((view::job(found, stamp), seen(epoch, stamp)))
+    let Found { view, epoch, stamp } = found;
+    Ok((view::job(view, stamp), seen(epoch, stamp)))
+}
+
+/// The job with what has to be read back. Where a part is gone by then the job has gone on meanwhile: it is looked at again.
+fn whole(shared: &Shared, id: JobId) -> Result<Found, ApiError> {
+    for _ in 0..LOOKS {
+        let (mut found, elsewhere) = look_up(shared, id)?;
+        let Some(elsewhere) = elsewhere else {
+            return Ok(found);
+        };
+        let parts = shared.group.stored_parts(elsewhere).map_err(unreadable)?;
+        if parts.has_all(&elsewhere.stored) {
+            found.view.add(parts);
+            return Ok(found);
+        }
+    }
+    Err(ApiError::internal(format!(
+        "parts of job {id} are not in the checkpoint of its shard"
+    )))
+}
+
+fn look_up(shared: &Shared, id: JobId) -> Result<(Found, Option<Elsewhere>), ApiError> {
+    shared.look(|state| {
+        let view = state.job(id).ok_or_else(|| state.absent(id))?;
+        let (epoch, stamp) = (state.epoch(), state.stamp());
+        let found = Found { view, epoch, stamp };
+        Ok((found, state.elsewhere(id)))
+    })
+}
+
+fn unreadable(error: StoredError) -> ApiError {
+    ApiError::internal(format!("the job cannot be read: {error}"))
 }
 
 async fn barrier(shared: &Shared) -> Result<(), ApiError> {

@@ -1,16 +1,21 @@
 //! Sends granted jobs, ended leases and news of a backlog to gateways, and learns what did not arrive.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use leasehold_api::convert::workers::lease_stop;
 use leasehold_api::v1;
+use leasehold_consensus::StoredError;
 use leasehold_core::shard::dispatcher::Assignment;
 use leasehold_types::{NodeId, Timestamp, limits};
+use tokio::sync::mpsc;
 
 use super::Leader;
 use crate::peers::CallError;
+use crate::shards::Deliveries;
 use crate::shards::effects::Stop;
 use crate::shards::mailbox::{Event, Fate, Undelivered};
+use crate::shards::replica::Shared;
 
 /// Most bytes of payload in one delivery.
 const DELIVERY_BYTES: usize = limits::REQUEST_BYTES;
@@ -22,15 +27,14 @@ impl Leader {
         for (gateway, parts) in by_gateway(assignments) {
             for part in parts {
                 let sent = part.iter().map(|grant| undelivered(grant, now)).collect();
-                let mut delivery = self.delivery();
-                delivery.assignments = part.into_iter().map(Into::into).collect();
-                tokio::spawn(self.send(gateway, delivery, sent));
+                let (shared, delivery) = (self.shared.clone(), self.delivery());
+                tokio::spawn(self.sender(gateway).send_jobs(shared, delivery, part, sent));
             }
         }
         for (gateway, stops) in self.stops_by_gateway(stops) {
             let mut delivery = self.delivery();
             delivery.stops = stops;
-            tokio::spawn(self.send(gateway, delivery, Vec::new()));
+            tokio::spawn(self.sender(gateway).send(delivery, Vec::new()));
         }
     }
 
@@ -60,7 +64,7 @@ impl Leader {
         let gateways: Vec<NodeId> =
             cluster.read(|metadata| metadata.nodes().map(|node| node.id).collect());
         for gateway in gateways {
-            tokio::spawn(self.send(gateway, delivery.clone(), Vec::new()));
+            tokio::spawn(self.sender(gateway).send(delivery.clone(), Vec::new()));
         }
     }
 
@@ -72,34 +76,92 @@ impl Leader {
         }
     }
 
-    /// SUBTLE: only a grant that certainly did not arrive goes back. One that may have arrived is left to its lease: the
-    /// worker may be at it.
-    fn send(
-        &self,
-        gateway: NodeId,
-        delivery: v1::Delivery,
+    fn sender(&self, gateway: NodeId) -> Sender {
+        Sender {
+            gateway,
+            deliveries: self.deliveries.clone(),
+            mailbox: self.shared.mailbox.clone(),
+            is_doubted: self.dispatcher.is_doubted(gateway),
+        }
+    }
+}
+
+/// The way to one gateway, and back to the leader.
+struct Sender {
+    gateway: NodeId,
+    deliveries: Deliveries,
+    mailbox: mpsc::Sender<Event>,
+    is_doubted: bool,
+}
+
+impl Sender {
+    /// Reads back what is not in memory, and sends. What cannot be read goes back: the checkpoint is damaged, and this
+    /// replica is about to stop.
+    async fn send_jobs(
+        self,
+        shared: Arc<Shared>,
+        mut delivery: v1::Delivery,
+        jobs: Vec<Assignment>,
         sent: Vec<Undelivered>,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let (deliveries, mailbox) = (self.deliveries.clone(), self.shared.mailbox.clone());
-        let is_doubted = self.dispatcher.is_doubted(gateway);
-        async move {
-            let back = match deliveries.deliver(gateway, delivery).await {
-                Ok(answer) => {
-                    if is_doubted {
-                        let _leads_no_more = mailbox.send(Event::Reached(gateway)).await;
-                    }
-                    of_unknown_sessions(&answer, sent)
-                }
-                Err(error) => {
-                    tracing::debug!(%gateway, %error, "delivery failed");
-                    all(sent, fate_after(&error))
-                }
-            };
-            if !back.is_empty() {
-                let _leads_no_more = mailbox.send(Event::Undelivered(back)).await;
+    ) {
+        match read_back(&shared, jobs) {
+            Ok(jobs) => {
+                delivery.assignments = jobs.into_iter().map(Into::into).collect();
+                self.send(delivery, sent).await;
+            }
+            Err(error) => {
+                tracing::error!(shard_id = %shared.shard, %error, "granted jobs cannot be read");
+                self.give_back(all(sent, Fate::NotSent)).await;
             }
         }
     }
+
+    /// SUBTLE: only a grant that certainly did not arrive goes back. One that may have arrived is left to its lease: the
+    /// worker may be at it.
+    async fn send(self, delivery: v1::Delivery, sent: Vec<Undelivered>) {
+        let gateway = self.gateway;
+        let back = match self.deliveries.deliver(gateway, delivery).await {
+            Ok(answer) => {
+                if self.is_doubted {
+                    let _leads_no_more = self.mailbox.send(Event::Reached(gateway)).await;
+                }
+                of_unknown_sessions(&answer, sent)
+            }
+            Err(error) => {
+                tracing::debug!(%gateway, %error, "delivery failed");
+                all(sent, fate_after(&error))
+            }
+        };
+        self.give_back(back).await;
+    }
+
+    async fn give_back(&self, back: Vec<Undelivered>) {
+        if !back.is_empty() {
+            let _leads_no_more = self.mailbox.send(Event::Undelivered(back)).await;
+        }
+    }
+}
+
+/// The jobs with their payloads. One that has ended meanwhile has none, and is sent to nobody.
+fn read_back(shared: &Shared, mut jobs: Vec<Assignment>) -> Result<Vec<Assignment>, StoredError> {
+    let away: Vec<u64> = (jobs.iter().filter_map(|job| job.stored))
+        .map(|stored| stored.sequence)
+        .collect();
+    if away.is_empty() {
+        return Ok(jobs);
+    }
+    let payloads = shared.group.stored_payloads(&away)?;
+    let mut payloads = payloads.into_iter();
+    jobs.retain_mut(|job| {
+        if job.stored.is_none() {
+            return true;
+        }
+        let payload = payloads.next().flatten();
+        let is_there = payload.is_some();
+        job.payload = payload.unwrap_or_default();
+        is_there
+    });
+    Ok(jobs)
 }
 
 /// Each gateway's jobs, in parts that one message can carry.
@@ -108,7 +170,7 @@ fn by_gateway(assignments: Vec<Assignment>) -> BTreeMap<NodeId, Vec<Vec<Assignme
     let mut bytes: BTreeMap<NodeId, usize> = BTreeMap::new();
     for assignment in assignments {
         let gateway = assignment.gateway;
-        let size = assignment.payload.len() + 256;
+        let size = payload_bytes(&assignment) + 256;
         let filled = bytes.entry(gateway).or_default();
         let parts = parts.entry(gateway).or_default();
         *filled += size;
@@ -121,6 +183,11 @@ fn by_gateway(assignments: Vec<Assignment>) -> BTreeMap<NodeId, Vec<Vec<Assignme
         }
     }
     parts
+}
+
+fn payload_bytes(assignment: &Assignment) -> usize {
+    let stored = assignment.stored.map_or(0, |stored| stored.bytes);
+    assignment.payload.len() + usize::try_from(stored).unwrap_or(usize::MAX)
 }
 
 const fn undelivered(assignment: &Assignment, sent_at: Timestamp) -> Undelivered {

@@ -30,14 +30,11 @@ impl Fault {
     }
 
     pub(super) fn io(action: &'static str, error: io::Error) -> Self {
-        let is_full = matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        );
-        let source = Arc::new(error);
-        if is_full {
+        if is_full(&error) {
+            let source = Arc::new(error);
             return Self::Full { action, source };
         }
+        let source = Arc::new(error);
         Self::Io { action, source }
     }
 
@@ -56,6 +53,12 @@ impl Fault {
             }
         }
     }
+}
+
+/// Whether there was no room.
+pub(in crate::checkpoint) fn is_full(error: &io::Error) -> bool {
+    let kind = error.kind();
+    kind == io::ErrorKind::StorageFull || kind == io::ErrorKind::QuotaExceeded
 }
 
 /// The same error of the disk once more.

@@ -5,8 +5,9 @@
 //!
 //! redb's header is the one place that is written over while it is in use: it names the commit that counts. Its
 //! checksum therefore cannot lie in another sector, or a crash between the two would make a good file unreadable. Both
-//! are one sector of 512 bytes, which lands whole or not at all: header (508), checksum (4). That it has one of its
-//! own is needed although redb checks both of its commits: the bit that says which of them counts has no checksum.
+//! are one sector of 512 bytes, which lands whole or not at all: header (500), content (8), checksum (4). That it has
+//! one of its own is needed although redb checks both of its commits: the bit that says which of them counts has no
+//! checksum. The content is how many bytes of it there are at least, so that a file that was cut is told at once.
 //!
 //! Numbers are little-endian.
 
@@ -19,8 +20,9 @@ const MAGIC: [u8; 8] = *b"LEASECKP";
 pub(super) const HEAD: usize = 20;
 /// What a disk writes as one.
 pub(super) const SECTOR: usize = 512;
-/// The longest header of redb that fits beside its checksum.
-pub(super) const HEADER_MAX: usize = SECTOR - 4;
+/// The longest header of redb that fits.
+const HEADER_MAX: usize = SECTOR - 12;
+const CHECKSUM: usize = SECTOR - 4;
 
 /// What is wrong with a file's own head.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,26 +59,52 @@ pub(super) fn check_head(head: &[u8; HEAD], group: GroupId) -> Result<(), HeadEr
     Ok(())
 }
 
-/// The sector that holds redb's header; `None` for one that does not fit.
-pub(super) fn encode_header(group: GroupId, header: &[u8]) -> Option<[u8; SECTOR]> {
-    let mut sector = [0; SECTOR];
-    sector[..HEADER_MAX]
-        .get_mut(..header.len())?
-        .copy_from_slice(header);
-    let checksum = header_checksum(group, &sector);
-    sector[HEADER_MAX..].copy_from_slice(&checksum.to_le_bytes());
-    Some(sector)
+/// redb's header, and what stands beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Header {
+    bytes: [u8; HEADER_MAX],
+    /// How many bytes of content there are at least.
+    pub(super) content: u64,
 }
 
-/// Whether a sector holds a header that was written for this group.
-pub(super) fn is_header(group: GroupId, sector: &[u8; SECTOR]) -> bool {
-    sector[HEADER_MAX..] == header_checksum(group, sector).to_le_bytes()
+impl Header {
+    /// None when the header does not fit.
+    pub(super) fn new(header: &[u8], content: u64) -> Option<Self> {
+        let mut bytes = [0; HEADER_MAX];
+        bytes.get_mut(..header.len())?.copy_from_slice(header);
+        Some(Self { bytes, content })
+    }
+
+    /// The first bytes of redb's header; `None` when it has not as many.
+    pub(super) fn bytes(&self, length: usize) -> Option<&[u8]> {
+        self.bytes.get(..length)
+    }
+
+    /// The sector of a group's file.
+    pub(super) fn encode(&self, group: GroupId) -> [u8; SECTOR] {
+        let mut sector = [0; SECTOR];
+        sector[..HEADER_MAX].copy_from_slice(&self.bytes);
+        sector[HEADER_MAX..CHECKSUM].copy_from_slice(&self.content.to_le_bytes());
+        let checksum = sector_checksum(group, &sector);
+        sector[CHECKSUM..].copy_from_slice(&checksum.to_le_bytes());
+        sector
+    }
+
+    /// None when the sector is not what was written for this group.
+    pub(super) fn decode(group: GroupId, sector: &[u8; SECTOR]) -> Option<Self> {
+        if sector[CHECKSUM..] != sector_checksum(group, sector).to_le_bytes() {
+            return None;
+        }
+        let content = &sector[HEADER_MAX..CHECKSUM];
+        let content = u64::from_le_bytes(content.try_into().expect("8 bytes"));
+        Self::new(&sector[..HEADER_MAX], content)
+    }
 }
 
-fn header_checksum(group: GroupId, sector: &[u8; SECTOR]) -> u32 {
+fn sector_checksum(group: GroupId, sector: &[u8; SECTOR]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&group.get().to_le_bytes());
-    hasher.update(&sector[..HEADER_MAX]);
+    hasher.update(&sector[..CHECKSUM]);
     hasher.finalize()
 }
 
@@ -104,17 +132,17 @@ mod tests {
             assert_eq!(check_head(&head, group), Err(HeadError::Damaged), "{bit}");
         }
         for bit in 0..SECTOR * 8 {
-            let mut sector = encode_header(group, &[7; 320]).unwrap();
-            assert!(is_header(group, &sector));
+            let header = Header::new(&[7; 320], 4096).unwrap();
+            let mut sector = header.encode(group);
+            assert_eq!(Header::decode(group, &sector), Some(header));
             sector[bit / 8] ^= 1 << (bit % 8);
-            assert!(!is_header(group, &sector), "{bit}");
+            assert_eq!(Header::decode(group, &sector), None, "{bit}");
         }
     }
 
     #[test]
     fn header_that_does_not_fit_beside_its_checksum_is_refused() {
-        let group = GroupId::new(3);
-        assert!(encode_header(group, &[1; HEADER_MAX]).is_some());
-        assert!(encode_header(group, &[1; HEADER_MAX + 1]).is_none());
+        assert!(Header::new(&[1; HEADER_MAX], 0).is_some());
+        assert!(Header::new(&[1; HEADER_MAX + 1], 0).is_none());
     }
 }

@@ -210,17 +210,16 @@ impl Tracker {
             portion.runs.extend(self.take_run(runs, number));
         }
         if portion.runs.is_empty() {
-            let from = self.frozen_orphans.len().saturating_sub(most.saturating_mul(16));
+            let from = self
+                .frozen_orphans
+                .len()
+                .saturating_sub(most.saturating_mul(16));
             portion.orphans = self.frozen_orphans.split_off(from);
         }
         portion
     }
 
-    fn take_run(
-        &mut self,
-        runs: &mut BTreeMap<u64, Box<Run>>,
-        number: u64,
-    ) -> Option<FrozenRun> {
+    fn take_run(&mut self, runs: &mut BTreeMap<u64, Box<Run>>, number: u64) -> Option<FrozenRun> {
         let had_row = runs.get(&number).is_none_or(|run| run.has_row);
         let frozen = match self.before.remove(&number) {
             Some(before) => self.take_changed(runs.get_mut(&number), number, &before),

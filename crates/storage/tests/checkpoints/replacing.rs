@@ -1,0 +1,141 @@
+//! Receiving a checkpoint, letting it take the place of another, and removing one.
+
+use std::sync::Arc;
+
+use leasehold_storage::{CheckpointError, CheckpointStore, Disk, MemoryDisk, OpenMode};
+
+use crate::support::{FILE, INCOMING, Model, change, each_disk, group, open, small, store};
+
+const TEMPORARY: &str = "checkpoint-g3.tmp";
+
+fn is_gone<T>(result: Result<T, CheckpointError>) -> bool {
+    matches!(result, Err(CheckpointError::Gone { .. }))
+}
+
+fn is_busy<T>(result: Result<T, CheckpointError>) -> bool {
+    matches!(result, Err(CheckpointError::Busy { .. }))
+}
+
+#[test]
+fn replaced_checkpoint_shows_the_new_rows_and_its_views_the_old() {
+    each_disk(|disk| {
+        let store = CheckpointStore::new(Arc::clone(&disk), small());
+        let checkpoint = store.open(group()).unwrap();
+        let clone = checkpoint.clone();
+        let mut pinned = Vec::new();
+        let mut model = Model::default();
+        for round in 0..4 {
+            change(&checkpoint, &mut model, round, 80).unwrap();
+            pinned.push((checkpoint.view().unwrap(), model));
+            let incoming = store.receive(group()).unwrap();
+            model = Model::default();
+            change(&incoming, &mut model, 10 * round, 90).unwrap();
+            change(&incoming, &mut model, 10 * round + 1, 90).unwrap();
+            checkpoint.replace_by(&incoming).unwrap();
+            model.assert_is(&checkpoint.view().unwrap());
+            model.assert_is(&clone.view().unwrap());
+            assert!(is_gone(incoming.view()) && is_gone(incoming.begin()));
+            assert!(is_gone(incoming.length()));
+            assert_eq!(disk.list().unwrap(), [FILE]);
+        }
+        change(&clone, &mut model, 99, 50).unwrap();
+        model.assert_is(&checkpoint.view().unwrap());
+        for (view, model) in pinned {
+            model.assert_is(&view);
+        }
+    });
+}
+
+#[test]
+fn replacement_is_durable_when_it_returns() {
+    let disk = MemoryDisk::new();
+    let store = store(&disk);
+    let checkpoint = store.open(group()).unwrap();
+    change(&checkpoint, &mut Model::default(), 1, 50).unwrap();
+    let incoming = store.receive(group()).unwrap();
+    let mut model = Model::default();
+    change(&incoming, &mut model, 2, 50).unwrap();
+    checkpoint.replace_by(&incoming).unwrap();
+    disk.crash();
+    model.assert_is(&open(&disk).view().unwrap());
+}
+
+#[test]
+fn checkpoint_is_not_replaced_while_either_is_being_changed() {
+    let disk = MemoryDisk::new();
+    let store = store(&disk);
+    let checkpoint = store.open(group()).unwrap();
+    let incoming = store.receive(group()).unwrap();
+    let writing = checkpoint.begin().unwrap();
+    assert!(is_busy(checkpoint.replace_by(&incoming)));
+    drop(writing);
+    let writing = incoming.begin().unwrap();
+    assert!(is_busy(checkpoint.replace_by(&incoming)));
+    drop(writing);
+    checkpoint.replace_by(&incoming).unwrap();
+}
+
+#[test]
+fn only_one_checkpoint_is_received_for_a_group_at_a_time() {
+    let disk = MemoryDisk::new();
+    let store = store(&disk);
+    let checkpoint = store.open(group()).unwrap();
+    let first = store.receive(group()).unwrap();
+    change(&first, &mut Model::default(), 1, 50).unwrap();
+    assert!(is_busy(store.receive(group())));
+    drop(first);
+    let second = store.receive(group()).unwrap();
+    Model::default().assert_is(&second.view().unwrap());
+    checkpoint.replace_by(&second).unwrap();
+    store.receive(group()).unwrap();
+}
+
+#[test]
+fn leftovers_of_checkpoints_are_removed_and_other_files_are_not() {
+    let disk = MemoryDisk::new();
+    let mut model = Model::default();
+    change(&open(&disk), &mut model, 1, 50).unwrap();
+    for name in [INCOMING, TEMPORARY, "snapshot-g1.tmp", "checkpoint-g1"] {
+        disk.open(name, OpenMode::Create).unwrap();
+    }
+    let checkpoint = open(&disk);
+    model.assert_is(&checkpoint.view().unwrap());
+    assert_eq!(
+        disk.list().unwrap(),
+        ["checkpoint-g1", FILE, "snapshot-g1.tmp"]
+    );
+}
+
+#[test]
+fn removed_checkpoint_is_gone_for_its_handles_but_not_for_its_views() {
+    each_disk(|disk| {
+        let store = CheckpointStore::new(Arc::clone(&disk), small());
+        let checkpoint = store.open(group()).unwrap();
+        let incoming = store.receive(group()).unwrap();
+        let mut model = Model::default();
+        change(&checkpoint, &mut model, 1, 80).unwrap();
+        let view = checkpoint.view().unwrap();
+        store.remove(group()).unwrap();
+        assert!(disk.list().unwrap().is_empty());
+        assert!(is_gone(checkpoint.view()) && is_gone(checkpoint.begin()));
+        assert!(is_gone(incoming.view()) && is_gone(checkpoint.compact_if_worth()));
+        model.assert_is(&view);
+        let fresh = store.open(group()).unwrap();
+        Model::default().assert_is(&fresh.view().unwrap());
+        store.remove(group()).unwrap();
+        store.remove(group()).unwrap();
+    });
+}
+
+#[test]
+fn writing_into_a_checkpoint_that_was_removed_brings_nothing_back() {
+    let disk = MemoryDisk::new();
+    let store = store(&disk);
+    let checkpoint = store.open(group()).unwrap();
+    let mut writing = checkpoint.begin().unwrap();
+    writing.put(crate::support::JOBS, b"a", b"b").unwrap();
+    store.remove(group()).unwrap();
+    let _ = writing.commit(b"head");
+    assert!(disk.list().unwrap().is_empty());
+    Model::default().assert_is(&store.open(group()).unwrap().view().unwrap());
+}

@@ -1,0 +1,127 @@
+//! The room that a checkpoint takes, and how it is given back.
+
+use std::sync::Arc;
+
+use leasehold_storage::{CheckpointError, CheckpointStore, Disk, MemoryDisk, OsDisk};
+
+use crate::support::{FILE, JOBS, Model, PAYLOADS, change, each_disk, group, key, open, small};
+
+/// Some megabytes, all but a few rows of which go away again.
+fn mostly_removed(checkpoint: &leasehold_storage::Checkpoint) -> Model {
+    let mut model = Model::default();
+    for version in 0..8 {
+        change(checkpoint, &mut model, version, 200).unwrap();
+    }
+    let mut writing = checkpoint.begin().unwrap();
+    for number in (0..1600).filter(|number| number % 100 != 99) {
+        for table in [JOBS, PAYLOADS] {
+            writing.remove(table, &key(number)).unwrap();
+            model.remove(table, &key(number));
+        }
+    }
+    writing.commit(&model.head.clone().unwrap()).unwrap();
+    model
+}
+
+#[test]
+fn file_that_is_mostly_free_space_is_compacted_and_keeps_its_rows() {
+    each_disk(|disk| {
+        let store = CheckpointStore::new(Arc::clone(&disk), small());
+        let checkpoint = store.open(group()).unwrap();
+        let mut model = mostly_removed(&checkpoint);
+        let view = checkpoint.view().unwrap();
+        let before = checkpoint.length().unwrap();
+        assert!(checkpoint.compact_if_worth().unwrap());
+        let after = checkpoint.length().unwrap();
+        assert!(after * 4 < before, "{before} {after}");
+        model.assert_is(&view);
+        model.assert_is(&checkpoint.view().unwrap());
+        assert_eq!(disk.list().unwrap(), [FILE]);
+        assert!(!checkpoint.compact_if_worth().unwrap());
+        change(&checkpoint, &mut model, 8, 100).unwrap();
+        drop((checkpoint, store));
+        let store = CheckpointStore::new(disk, small());
+        model.assert_is(&store.open(group()).unwrap().view().unwrap());
+    });
+}
+
+#[test]
+fn compaction_is_durable_when_it_returns() {
+    let disk = MemoryDisk::new();
+    let checkpoint = open(&disk);
+    let model = mostly_removed(&checkpoint);
+    assert!(checkpoint.compact_if_worth().unwrap());
+    disk.crash();
+    model.assert_is(&open(&disk).view().unwrap());
+}
+
+#[test]
+fn checkpoint_is_not_compacted_while_it_is_changed_or_when_it_is_well_filled() {
+    let checkpoint = open(&MemoryDisk::new());
+    let mut model = Model::default();
+    for version in 0..8 {
+        change(&checkpoint, &mut model, version, 200).unwrap();
+        assert!(!checkpoint.compact_if_worth().unwrap());
+    }
+    let checkpoint = open(&MemoryDisk::new());
+    let _ = mostly_removed(&checkpoint);
+    let writing = checkpoint.begin().unwrap();
+    assert!(!checkpoint.compact_if_worth().unwrap());
+    drop(writing);
+    assert!(checkpoint.compact_if_worth().unwrap());
+}
+
+#[test]
+fn compaction_without_room_says_so_and_leaves_the_checkpoint_as_it_was() {
+    let disk = MemoryDisk::new();
+    let checkpoint = open(&disk);
+    let mut model = mostly_removed(&checkpoint);
+    for room in [0, 4096, 100_000] {
+        let used = checkpoint.length().unwrap();
+        disk.set_capacity(Some(used + room));
+        let error = checkpoint.compact_if_worth().unwrap_err();
+        assert!(
+            matches!(error, CheckpointError::Full { .. }),
+            "{room}: {error}"
+        );
+        assert_eq!(disk.list().unwrap(), [FILE]);
+        model.assert_is(&checkpoint.view().unwrap());
+    }
+    disk.set_capacity(None);
+    change(&checkpoint, &mut model, 9, 50).unwrap();
+    model.assert_is(&checkpoint.view().unwrap());
+}
+
+#[test]
+fn room_of_removed_rows_is_used_again() {
+    let checkpoint = open(&MemoryDisk::new());
+    let mut lengths = Vec::new();
+    for round in 0..12_u64 {
+        let mut writing = checkpoint.begin().unwrap();
+        for number in 0..500 {
+            let old = round.saturating_sub(1) * 500 + number;
+            writing.remove(PAYLOADS, &key(old)).unwrap();
+            let new = round * 500 + number;
+            writing.put(PAYLOADS, &key(new), &[3; 1000]).unwrap();
+        }
+        writing.commit(b"head").unwrap();
+        lengths.push(checkpoint.length().unwrap());
+    }
+    assert_eq!(lengths[4], lengths[11], "{lengths:?}");
+}
+
+#[test]
+fn file_takes_little_more_on_the_disk_than_its_pages() {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = OsDisk::open(folder.path()).unwrap();
+    let store = CheckpointStore::new(Arc::new(disk), small());
+    let checkpoint = store.open(group()).unwrap();
+    let mut writing = checkpoint.begin().unwrap();
+    for number in 0..8000 {
+        writing.put(PAYLOADS, &key(number), &[3; 1000]).unwrap();
+    }
+    writing.commit(b"head").unwrap();
+    let taken = folder.path().join(FILE).metadata().unwrap().blocks() * 512;
+    assert!((8_000_000..16_000_000).contains(&taken), "{taken}");
+}
