@@ -20,7 +20,7 @@ mod log;
 mod sheet;
 mod snapshot;
 
-pub use disk::{Disk, DiskFile, MemoryDisk, OpenDiskError, OpenMode, OsDisk, replace};
+pub use disk::{Disk, DiskFile, DiskSpace, MemoryDisk, OpenDiskError, OpenMode, OsDisk, replace};
 pub use folder::{DataFolder, FORMAT, FolderError, Identity};
 pub use log::{
     Bounds, Done, LOG_FORMAT, LogHealth, LogOptions, LogStore, LogWriter, MemoryLog,

@@ -25,6 +25,7 @@ mod format;
 mod index;
 mod ledger;
 mod memory;
+mod note;
 mod recover;
 mod rules;
 mod scan;
@@ -136,6 +137,8 @@ pub struct LogHealth {
     pub bytes_written: u64,
     /// Bytes that the segments take on the disk, those zero-filled ahead included.
     pub disk_bytes: u64,
+    /// Bytes of those that are zero-filled ahead and still to be written: what the log takes when the disk is full.
+    pub spare_bytes: u64,
 }
 
 /// A log of many groups.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use leasehold_consensus::{Group, GroupOptions, Machine, OpenGroupError, Timings};
 use leasehold_storage::{
-    DataFolder, Disk, DiskFile, LogOptions, LogStore, OpenMode, SegmentedLog, SnapshotStore,
+    DataFolder, Disk, DiskFile, DiskSpace, LogOptions, LogStore, OpenMode, SegmentedLog, SnapshotStore,
 };
 use leasehold_types::{GroupId, NodeId};
 
@@ -156,7 +156,7 @@ impl Disk for Lent {
         self.disk()?.sync_folder()
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
-        self.disk()?.free_bytes()
+    fn space(&self) -> io::Result<DiskSpace> {
+        self.disk()?.space()
     }
 }
