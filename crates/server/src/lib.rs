@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod config;
+mod doors;
 pub mod gateway;
 pub mod http;
 pub mod metrics;

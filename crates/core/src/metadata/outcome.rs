@@ -42,7 +42,7 @@ pub enum MetadataRefusal {
     /// An old copy of a data folder.
     #[error(
         "node {node} was seen at {seen} and now shows {given}: its data folder is an old copy; \
-         bring back the newest one, or start with an empty folder to join as a new node"
+         bring back the newest one, or join as a new node, with an empty folder and another peer address"
     )]
     OldBoot {
         /// The node.

@@ -5,7 +5,7 @@ use std::io;
 use leasehold_api::ApiError;
 use leasehold_consensus::OpenGroupError;
 use leasehold_storage::{FolderError, Identity, OpenDiskError, OpenLogError};
-use leasehold_types::{NodeId, RegionName};
+use leasehold_types::{ClusterId, NodeId, RegionName};
 
 use crate::cluster::{FoundingError, JoinError};
 use crate::config::InvalidConfig;
@@ -24,13 +24,25 @@ pub enum StartError {
     Folder(#[from] FolderError),
     /// The node's note to itself cannot be read or written.
     #[error(
-        "file {file} of the data folder: {reason}; restore it from a backup, or start with an empty folder to join as a new node"
+        "file {file} of the data folder: {reason}; restore it from a backup, or join as a new node, with an empty folder and another peer address"
     )]
     Keepsake {
         /// Which file.
         file: &'static str,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The node's note to itself was written by another version.
+    #[error(
+        "file {file} of the data folder has format {found}, this version reads up to {supported}: start the newer version that wrote it"
+    )]
+    KeepsakeFormat {
+        /// Which file.
+        file: &'static str,
+        /// Its format.
+        found: u32,
+        /// The newest format that this version reads.
+        supported: u32,
     },
     /// The log is damaged or of a newer format.
     #[error(transparent)]
@@ -75,7 +87,7 @@ pub enum StartError {
     /// The node was moved to another region by its configuration.
     #[error(
         "node {node} is a node of region {joined} and is configured for {configured}: \
-         set its region back, or start it with an empty data folder to join there as a new node"
+         set its region back, or join there as a new node, with an empty data folder and another peer address"
     )]
     OtherRegion {
         /// The node.
@@ -118,6 +130,22 @@ pub enum NodeError {
     /// The cluster does not want this node, above all as an old copy of a data folder.
     #[error("the cluster refuses this node: {0}")]
     Refused(ApiError),
+    /// `--init` on the empty folder of a node that a cluster already has.
+    #[error(
+        "this start founded cluster {founded} on an empty data folder, and node {by} of cluster {cluster} looks for \
+         node {was} here: if this is node {was}, bring its data folder back and start without --init; \
+         if the new cluster is meant, stop node {by} and start this one again without --init"
+    )]
+    SecondFounding {
+        /// The cluster that this start founded.
+        founded: ClusterId,
+        /// The cluster that was there before.
+        cluster: ClusterId,
+        /// Its node that called.
+        by: NodeId,
+        /// Its node that was called.
+        was: NodeId,
+    },
     /// The node was stopped.
     #[error("the node was stopped")]
     Stopped,

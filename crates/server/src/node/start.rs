@@ -16,13 +16,14 @@ use super::groups::Replicas;
 use super::handler::Handler;
 use super::serve::{Doors, listen};
 use super::store::{Opener, Store};
-use super::{Node, Tasks, keepsake, readiness, watch as watching};
+use super::{Node, Tasks, founded, keepsake, readiness, watch as watching};
 use crate::cluster::{self, Cluster, VERSION, raft_timings};
 use crate::config::{Config, ListenConfig};
+use crate::doors::{Door, House};
 use crate::gateway::{Gateway, Router};
 use crate::http::{self, HttpState, Readiness};
 use crate::metrics::Metrics;
-use crate::peers::{LocalNode, PeerOptions, Peers};
+use crate::peers::{LocalNode, PeerOptions, Peers, ProtocolRange};
 use crate::seam::{Listener, Seam};
 use crate::services;
 use crate::shards::{Deliveries, DiskHealth, Shards, ShardsOptions, watch_disk};
@@ -68,7 +69,8 @@ fn peers(entry: &Entry, seam: &Seam) -> Peers {
         local: LocalNode {
             cluster: ours.cluster,
             node: ours.node,
-            boots: ours.boots,
+            boot: ours.boot,
+            protocols: ProtocolRange::SPOKEN,
             client_address: ours.addresses.client.clone(),
             peer_address: ours.addresses.peer.clone(),
         },
@@ -76,7 +78,7 @@ fn peers(entry: &Entry, seam: &Seam) -> Peers {
         seam: seam.clone(),
     });
     for known in entry.keepsake.peers() {
-        peers.know(known.node, known.boots, &known.address);
+        peers.know(known.node, known.boot(), &known.address);
     }
     peers
 }
@@ -186,6 +188,9 @@ impl Works {
         tasks.spawn(cluster::follow_metadata(cluster.clone()));
         let disk = Arc::clone(&self.seam.disk);
         tasks.spawn(keepsake::keep(cluster.clone(), entry.keepsake, disk));
+        if entry.founding.is_some() {
+            tasks.spawn(founded::watch(cluster.clone(), self.ended.clone()));
+        }
         if entry.is_restart {
             let seeds = self.config.cluster.join.clone();
             tasks.spawn(watching::announcement(
@@ -268,6 +273,8 @@ impl Works {
         let calls = Routes::new(services::jobs::service(gateway.clone()))
             .add_service(services::admin::service(gateway))
             .add_service(services::workers::service(self.sessions.clone()));
-        Routes::from(calls.into_axum_router().merge(pages)).prepare()
+        let routes = calls.into_axum_router().merge(pages);
+        let house = House::from(self.cluster.peers().local());
+        Routes::from(house.answer_strays(Door::Clients, routes)).prepare()
     }
 }

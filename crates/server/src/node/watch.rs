@@ -7,10 +7,10 @@ use super::error::NodeError;
 use crate::cluster::{Cluster, announce};
 use crate::shards::DiskHealth;
 
-type Ended = watch::Sender<Option<NodeError>>;
+pub(super) type Ended = watch::Sender<Option<NodeError>>;
 
 /// Only the first reason counts: the others follow from it.
-fn end(ended: &Ended, error: NodeError) {
+pub(super) fn end(ended: &Ended, error: NodeError) {
     ended.send_if_modified(|known| {
         if known.is_some() {
             return false;

@@ -60,7 +60,7 @@ impl MetadataState {
         if let Some(region) = known.filter(|region| **region != join.region) {
             return Err(MetadataRefusal::Invalid(format!(
                 "node {id} joined in region {region} and cannot move to {}: \
-                 start it with an empty data folder to join there as a new node",
+                 join there as a new node, with an empty data folder and another peer address",
                 join.region
             )));
         }
