@@ -125,6 +125,8 @@ pub struct Bounds {
 pub struct LogHealth {
     /// Why the store takes nothing any more; such a store never recovers, its process has to end.
     pub failed: Option<String>,
+    /// Whether that was because the disk, or what this process may take of it, was full.
+    pub failed_for_space: bool,
     /// Operations submitted and not yet synced.
     pub unsynced_batches: u64,
     /// Bytes of those operations. They are in memory: whoever submits bounds them.

@@ -29,6 +29,7 @@ use leasehold_core::policy::Timings;
 use leasehold_types::{Boot, BootCount, ClusterId, NodeId, RegionName};
 use tokio::sync::watch;
 
+use crate::disk::RoomGate;
 use crate::peers::Peers;
 use crate::seam::{Clock, Entropy, Seam};
 
@@ -92,6 +93,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     applied: watch::Sender<u64>,
+    room: RoomGate,
 }
 
 impl Cluster {
@@ -102,6 +104,7 @@ impl Cluster {
         group: Group<MetadataState>,
         peers: Peers,
         seam: &Seam,
+        room: RoomGate,
     ) -> Self {
         let (applied, _) = watch::channel(group.read(MetadataState::applied));
         let inner = Inner {
@@ -111,6 +114,7 @@ impl Cluster {
             clock: Arc::clone(&seam.clock),
             entropy: Arc::clone(&seam.entropy),
             applied,
+            room,
         };
         Self {
             inner: Arc::new(inner),

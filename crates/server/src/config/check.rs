@@ -24,6 +24,9 @@ const SEEDS: usize = 64;
 /// Longest that any step of stopping may be given, in milliseconds.
 const STOPPING_MS: u64 = 600_000;
 
+/// Most that may be kept free, in MiB: 1 TiB.
+const FREE_MIB_MIN_MOST: u64 = 1_048_576;
+
 impl Config {
     /// Checks every setting.
     ///
@@ -109,6 +112,12 @@ impl Config {
     fn check_bounds(&self) -> Result<(), InvalidConfig> {
         let (storage, shutdown) = (&self.storage, &self.shutdown);
         within("storage.segment_mib", storage.segment_mib.into(), 4, 1_024)?;
+        within(
+            "storage.free_mib_min",
+            storage.free_mib_min.into(),
+            0,
+            FREE_MIB_MIN_MOST,
+        )?;
         within(
             "storage.snapshot_after_entries",
             storage.snapshot_after_entries,

@@ -94,6 +94,9 @@ pub struct StorageConfig {
     pub segment_mib: u32,
     /// Fill segments with zeros ahead of their use: a sync then writes no metadata.
     pub zero_fill: bool,
+    /// Free space on the data folder's volume below which new jobs are refused, in MiB; a tenth of the volume where that
+    /// is less, and none with 0.
+    pub free_mib_min: u32,
     /// A group takes a snapshot after so many entries of its log.
     pub snapshot_after_entries: u64,
     /// Entries kept behind the last snapshot, for replicas that were gone for a while.
@@ -174,6 +177,7 @@ impl Default for StorageConfig {
         Self {
             segment_mib: 64,
             zero_fill: true,
+            free_mib_min: 2_048,
             snapshot_after_entries: 20_000,
             log_kept_entries: 20_000,
         }

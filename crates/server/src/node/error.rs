@@ -1,6 +1,7 @@
 //! Why a node does not start, and why one that runs has to end: what an operator reads first.
 
 use std::io;
+use std::path::PathBuf;
 
 use leasehold_api::ApiError;
 use leasehold_consensus::OpenGroupError;
@@ -47,6 +48,11 @@ pub enum StartError {
     /// The log is damaged or of a newer format.
     #[error(transparent)]
     Log(#[from] OpenLogError),
+    /// The folder does not say whose it is, and holds what was written.
+    #[error(
+        "file identity of the data folder is missing, and its log has entries: restore it from a backup, or remove this node from the cluster and add it again with an empty folder"
+    )]
+    NoIdentity,
     /// The operating system gives no thread.
     #[error("cannot start the thread that writes the log")]
     Thread(#[source] io::Error),
@@ -99,6 +105,13 @@ pub enum StartError {
     },
 }
 
+const fn what_first(is_full: bool) -> &'static str {
+    match is_full {
+        true => "make room on its volume",
+        false => "check its volume and the kernel's log",
+    }
+}
+
 fn way_out(error: &io::Error, setting: &str) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::AddrInUse {
@@ -118,9 +131,18 @@ fn way_out(error: &io::Error, setting: &str) -> String {
 pub enum NodeError {
     /// The disk no longer takes or syncs writes.
     #[error(
-        "the data folder's disk does not sync any more: check the volume, then start the node again"
+        "the disk of data folder {} is lost: {reason}; {}, then start the node again",
+        folder.display(),
+        what_first(*is_full)
     )]
-    DiskLost,
+    DiskLost {
+        /// The folder.
+        folder: PathBuf,
+        /// What the log said, with the file, or for how long it said nothing.
+        reason: String,
+        /// Whether there was no room.
+        is_full: bool,
+    },
     /// The replica of the metadata broke.
     #[error("this node's replica of the metadata stopped: {reason}")]
     Metadata {

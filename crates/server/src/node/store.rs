@@ -5,12 +5,14 @@ use std::sync::{Arc, Weak};
 
 use leasehold_consensus::{Group, GroupOptions, Machine, OpenGroupError, Timings};
 use leasehold_storage::{
-    DataFolder, Disk, DiskFile, DiskSpace, LogOptions, LogStore, OpenMode, SegmentedLog, SnapshotStore,
+    DataFolder, Disk, DiskFile, DiskSpace, LogOptions, LogStore, LogWriter, OpenMode, SegmentedLog,
+    SnapshotStore,
 };
 use leasehold_types::{GroupId, NodeId};
 
 use super::error::StartError;
 use crate::config::StorageConfig;
+use crate::disk::Watermarks;
 use crate::peers::Peers;
 use crate::seam::Seam;
 
@@ -34,7 +36,7 @@ impl Store {
             zero_fill: config.zero_fill,
             ..LogOptions::default()
         };
-        let (log, writer) = SegmentedLog::open(Arc::clone(&seam.disk), options)?;
+        let (log, writer) = open_log(&folder, seam, options)?;
         seam.threads
             .run_log_writer(writer)
             .map_err(StartError::Thread)?;
@@ -60,6 +62,14 @@ impl Store {
         Arc::clone(&self.log) as Arc<dyn LogStore>
     }
 
+    /// Where the room on the volume gets short.
+    pub(super) fn watermarks(&self) -> Watermarks {
+        Watermarks {
+            low: u64::from(self.config.free_mib_min) * MIB,
+            segment: u64::from(self.config.segment_mib) * MIB,
+        }
+    }
+
     /// Takes no more writes; those under way are still synced.
     pub(super) fn close(&self) {
         self.log.close();
@@ -82,6 +92,25 @@ impl Store {
             seed: seam.entropy.next(),
             config: self.config.clone(),
         }
+    }
+}
+
+/// SUBTLE: a node is known by its folder before it writes to its log. So where there is an identity there must be a log,
+/// whose votes would be forgotten else; and where there is a log there must be an identity, or another node would take
+/// over the votes of this one.
+fn open_log(
+    folder: &DataFolder,
+    seam: &Seam,
+    options: LogOptions,
+) -> Result<(SegmentedLog, LogWriter), StartError> {
+    let disk = Arc::clone(&seam.disk);
+    if folder.identity().is_some() {
+        return Ok(SegmentedLog::open_existing(disk, options)?);
+    }
+    let (log, writer) = SegmentedLog::open(disk, options)?;
+    match log.is_empty() {
+        true => Ok((log, writer)),
+        false => Err(StartError::NoIdentity),
     }
 }
 
