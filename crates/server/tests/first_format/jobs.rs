@@ -153,10 +153,11 @@ fn check_story(key: &str, job: &v1::Job) {
 /// The words of the one attempt that failed.
 fn failure(job: &v1::Job) -> &str {
     assert_eq!(job.history.len(), 1, "{job:?}");
-    match job.history[0].end.as_ref().unwrap() {
-        v1::attempt::End::Failed(failed) => &failed.message,
-        other => panic!("{other:?}"),
-    }
+    let end = job.history[0].end.as_ref().unwrap();
+    let v1::attempt::End::Failed(failed) = end else {
+        panic!("{end:?}");
+    };
+    &failed.message
 }
 
 /// A key still finds its job, and still refuses another payload.
