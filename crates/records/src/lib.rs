@@ -17,6 +17,11 @@ pub mod shard;
 
 pub use error::DecodeError;
 
+/// The newest records that this version reads. Raised together with a new kind of command, with a field that replicas
+/// must not skip, and with any change to what applying a command does; such a change is in force once the cluster's
+/// [format](leasehold_core::metadata::MetadataState::format) has risen.
+pub const NEWEST: leasehold_types::RecordFormat = leasehold_types::RecordFormat::FIRST;
+
 /// Messages generated from `proto/leasehold/store/v1`.
 pub mod store {
     /// The first disk format.

@@ -3,6 +3,8 @@
 
 pub mod cluster;
 pub mod config;
+pub mod disk;
+mod doors;
 pub mod gateway;
 pub mod http;
 pub mod metrics;

@@ -21,7 +21,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-pub use sampled::{GroupSample, LogSample, ShardSample};
+pub use sampled::{DiskSample, GroupSample, LogSample, ShardSample};
 pub use words::{AttemptOutcome, HttpStatus, JobEnd, SubmitOutcome, WriteKind};
 
 use sampled::Samples;
@@ -349,6 +349,11 @@ impl Metrics {
     /// Replaces what is exported about the node's log.
     pub fn sample_log(&self, sample: LogSample) {
         self.samples.put_log(sample);
+    }
+
+    /// Replaces what is exported about the volume of the data folder.
+    pub fn sample_disk(&self, sample: DiskSample) {
+        self.samples.put_disk(sample);
     }
 }
 

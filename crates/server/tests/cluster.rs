@@ -266,7 +266,7 @@ async fn node_whose_peer_has_another_clusters_node_at_its_address_now_goes_on() 
     until(&eu, |eu| {
         let seen = eu
             .cluster()
-            .read(|metadata| metadata.node(us_id).map(|node| node.boot));
+            .read(|metadata| metadata.node(us_id).map(|node| node.boot.count));
         seen == Some(us_boots)
     })
     .await;
@@ -293,7 +293,7 @@ async fn old_copy_of_a_data_folder_is_refused_and_stops() {
         until(&eu, |eu| {
             let seen = eu
                 .cluster()
-                .read(|metadata| metadata.node(id).map(|node| node.boot));
+                .read(|metadata| metadata.node(id).map(|node| node.boot.count));
             seen == Some(boots)
         })
         .await;

@@ -59,11 +59,20 @@ pub trait Disk: Send + Sync + 'static {
     /// When the folder could not be synced; what was created, renamed or removed may then be lost.
     fn sync_folder(&self) -> io::Result<()>;
 
-    /// Bytes that can still be written before the disk is full.
+    /// How much room the volume has that the folder is on.
     ///
     /// # Errors
     /// When the file system does not say.
-    fn free_bytes(&self) -> io::Result<u64>;
+    fn space(&self) -> io::Result<DiskSpace>;
+}
+
+/// Room on a volume, in bytes. Others may use it too: what is free now may be gone at the next write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// What this process can still write before the volume is full.
+    pub free: u64,
+    /// What the volume holds in all.
+    pub total: u64,
 }
 
 /// One open file. Reads and writes name their offset, so a handle is shared without a lock.

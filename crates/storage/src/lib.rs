@@ -24,7 +24,7 @@ pub use checkpoint::{
     CHECKPOINT_FORMAT, Checkpoint, CheckpointError, CheckpointOptions, CheckpointStore, Rows,
     Table, View, Writing,
 };
-pub use disk::{Disk, DiskFile, MemoryDisk, OpenDiskError, OpenMode, OsDisk, replace};
+pub use disk::{Disk, DiskFile, DiskSpace, MemoryDisk, OpenDiskError, OpenMode, OsDisk, replace};
 pub use folder::{DataFolder, FORMAT, FolderError, Identity};
 pub use log::{
     Bounds, Done, LOG_FORMAT, LogHealth, LogOptions, LogStore, LogWriter, MemoryLog,

@@ -25,6 +25,7 @@ mod format;
 mod index;
 mod ledger;
 mod memory;
+mod note;
 mod recover;
 mod rules;
 mod scan;
@@ -124,6 +125,8 @@ pub struct Bounds {
 pub struct LogHealth {
     /// Why the store takes nothing any more; such a store never recovers, its process has to end.
     pub failed: Option<String>,
+    /// Whether that was because the disk, or what this process may take of it, was full.
+    pub failed_for_space: bool,
     /// Operations submitted and not yet synced.
     pub unsynced_batches: u64,
     /// Bytes of those operations. They are in memory: whoever submits bounds them.
@@ -136,6 +139,8 @@ pub struct LogHealth {
     pub bytes_written: u64,
     /// Bytes that the segments take on the disk, those zero-filled ahead included.
     pub disk_bytes: u64,
+    /// Bytes of those that are zero-filled ahead and still to be written: what the log takes when the disk is full.
+    pub spare_bytes: u64,
 }
 
 /// A log of many groups.

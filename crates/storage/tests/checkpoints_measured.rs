@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use leasehold_storage::{
-    Checkpoint, CheckpointOptions, CheckpointStore, Disk, DiskFile, OpenMode, OsDisk, Table,
+    Checkpoint, CheckpointOptions, CheckpointStore, Disk, DiskFile, DiskSpace, OpenMode, OsDisk,
+    Table,
 };
 use leasehold_types::GroupId;
 
@@ -57,8 +58,8 @@ impl Disk for TimedDisk {
     fn sync_folder(&self) -> io::Result<()> {
         self.disk.sync_folder()
     }
-    fn free_bytes(&self) -> io::Result<u64> {
-        self.disk.free_bytes()
+    fn space(&self) -> io::Result<DiskSpace> {
+        self.disk.space()
     }
 }
 

@@ -23,7 +23,7 @@ fn settle(writer: &mut LogWriter) {
     while writer.step().unwrap() {}
 }
 
-/// Five segments and one prepared, with entries of two groups, purges and votes, ended well.
+/// Six segments, the first with one frame, and one prepared, with entries of two groups, purges and votes, ended well.
 fn log_of_many_segments() -> (MemoryDisk, Vec<View>) {
     let disk = MemoryDisk::new();
     let (log, mut writer) = open(&disk).unwrap();
@@ -50,6 +50,12 @@ fn segments(disk: &MemoryDisk) -> Vec<String> {
     let mut names = disk.list().unwrap();
     names.retain(|name| name.ends_with(".seg"));
     names
+}
+
+/// The last but one: the last is the one that was prepared.
+fn segment_in_use(disk: &MemoryDisk) -> String {
+    let names = segments(disk);
+    names[names.len() - 2].clone()
 }
 
 fn end_of_content(bytes: &[u8]) -> usize {
@@ -79,7 +85,7 @@ fn flipped_bit_anywhere_in_a_log_that_ended_well_is_refused_or_harmless() {
     let (disk, expected) = log_of_many_segments();
     assert_eq!(
         segments(&disk).len(),
-        6,
+        7,
         "the scenario is what its name says"
     );
     let mut refused = 0;
@@ -128,7 +134,7 @@ fn damaged_frame_that_nothing_vouches_for_is_cut_as_torn() {
         assert!(writer.step().unwrap());
     }
     disk.crash();
-    let name = &segments(&disk)[0];
+    let name = &segment_in_use(&disk);
     let end = end_of_content(&disk.read(name).unwrap()) as u64;
     disk.flip_bit(name, (end - 2) * 8).unwrap();
     let (log, _writer) = open(&disk).unwrap();
@@ -176,19 +182,106 @@ fn damage_after_the_log_was_opened_is_never_served() {
     assert_eq!(log.entries(group(1), 1..20, usize::MAX).unwrap().len(), 19);
 }
 
+/// The same log, its process killed in the middle.
+fn log_that_was_killed() -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    let (log, mut writer) = open(&disk).unwrap();
+    for index in 0..42 {
+        let _ = submit(&log, append_long(group(1), index, 1200));
+        assert!(writer.step().unwrap());
+    }
+    disk.crash();
+    disk
+}
+
 #[test]
-fn missing_segment_is_named() {
+fn missing_segment_is_named_also_when_it_was_the_last() {
+    for disk in [log_of_many_segments().0, log_that_was_killed()] {
+        for name in segments(&disk) {
+            let disk = disk.fork();
+            disk.remove(&name).unwrap();
+            let error = open(&disk).err().unwrap();
+            assert!(
+                matches!(&error, OpenLogError::Missing { file } if *file == name),
+                "{name}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn all_segments_from_one_on_cannot_be_lost_unnoticed() {
+    for disk in [log_of_many_segments().0, log_that_was_killed()] {
+        let names = segments(&disk);
+        for kept in 0..names.len() {
+            let disk = disk.fork();
+            names[kept..]
+                .iter()
+                .for_each(|name| disk.remove(name).unwrap());
+            let error = open(&disk).err().unwrap();
+            assert!(
+                matches!(&error, OpenLogError::Missing { file } if *file == names[kept]),
+                "{kept}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn segment_in_use_that_was_emptied_is_refused() {
+    for disk in [log_of_many_segments().0, log_that_was_killed()] {
+        let names = segments(&disk);
+        let (prepared, in_use) = names.split_last().unwrap();
+        for name in in_use {
+            let disk = disk.fork();
+            disk.open(name, OpenMode::Create).unwrap();
+            let error = open(&disk).err().unwrap();
+            assert!(
+                matches!(&error, OpenLogError::Corrupt { file, offset: 0, .. } if file == name),
+                "{name}: {error}"
+            );
+        }
+        disk.open(prepared, OpenMode::Create).unwrap();
+        open(&disk).unwrap();
+    }
+}
+
+#[test]
+fn log_that_ended_well_is_refused_when_any_of_its_end_is_cut_off() {
     let (disk, _) = log_of_many_segments();
-    for number in [0, 2] {
+    let (log, writer) = open(&disk).unwrap();
+    let writer = support::spawn(writer);
+    perform(&log, append(group(2), 42, &["last"])).unwrap();
+    log.close();
+    writer.join().unwrap().unwrap();
+    let name = segment_in_use(&disk);
+    let end = end_of_content(&disk.read(&name).unwrap()) as u64;
+    for length in (48..end).step_by(7) {
         let disk = disk.fork();
-        let name = segments(&disk)[number].clone();
-        disk.remove(&name).unwrap();
-        let error = open(&disk).err().unwrap();
+        let file = disk.open(&name, OpenMode::Existing).unwrap();
+        file.set_length(length).unwrap();
+        let error = open(&disk).err();
         assert!(
-            matches!(&error, OpenLogError::Missing { file } if *file == name),
-            "{error}"
+            matches!(&error, Some(OpenLogError::Corrupt { file, .. }) if *file == name),
+            "cut to {length} of {end} bytes: {error:?}"
         );
     }
+}
+
+#[test]
+fn folder_that_must_hold_a_log_and_has_none_is_refused() {
+    let (disk, expected) = log_of_many_segments();
+    let reopen = || SegmentedLog::open_existing(Arc::new(disk.clone()), small_segments());
+    assert_eq!(views(&reopen().unwrap().0), expected);
+    for name in disk.list().unwrap() {
+        disk.remove(&name).unwrap();
+    }
+    let error = reopen().err().unwrap();
+    assert!(
+        matches!(&error, OpenLogError::Missing { file } if file == "log-start"),
+        "{error}"
+    );
+    assert!(disk.list().unwrap().is_empty(), "nothing was begun anew");
 }
 
 #[test]
@@ -268,10 +361,19 @@ fn disk_that_cannot_be_read_is_an_error_and_not_an_empty_log() {
 fn frame_in_an_entrys_content_is_not_taken_for_a_frame_of_the_log() {
     // The content of an entry is a piece of another log, headers included, as a nested backup would be.
     let (donor, _) = log_of_many_segments();
-    let piece = donor.read(&segments(&donor)[0]).unwrap()[4096..9000].to_vec();
+    let piece = donor.read(&segments(&donor)[1]).unwrap()[4096..9000].to_vec();
     let disk = MemoryDisk::new();
     let (log, mut writer) = open(&disk).unwrap();
-    let entries = vec![(0, piece.into())];
+    for index in 0..2 {
+        let _ = submit(
+            &log,
+            append(group(1), index, &["noted, as the first of its segment"]),
+        );
+        assert!(writer.step().unwrap());
+    }
+    let name = segment_in_use(&disk);
+    let end = end_of_content(&disk.read(&name).unwrap()) as u64;
+    let entries = vec![(2, piece.into())];
     let _ = submit(
         &log,
         leasehold_storage::Operation::Append {
@@ -280,11 +382,11 @@ fn frame_in_an_entrys_content_is_not_taken_for_a_frame_of_the_log() {
         },
     );
     assert!(writer.step().unwrap());
-    disk.flip_bit(&segments(&disk)[0], (4096 + 40) * 8).unwrap();
+    disk.flip_bit(&name, (end + 40) * 8).unwrap();
     let (log, _writer) = open(&disk).unwrap();
     assert_eq!(
         log.bounds(group(1)).next,
-        0,
+        2,
         "torn, as nothing of this log vouches for it"
     );
 }

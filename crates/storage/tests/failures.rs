@@ -26,14 +26,19 @@ fn failed_sync_poisons_the_log_for_good() {
     let (log, writer) = open(&disk);
     let writer = spawn(writer);
     perform(&log, append(group(1), 0, &["before"])).unwrap();
-    disk.fail_next_syncs(1);
+    // All of them: the next segment is being prepared meanwhile.
+    disk.fail_next_syncs(u32::MAX);
     let error = perform(&log, append(group(1), 1, &["lost"])).unwrap_err();
     assert!(error.to_string().contains("restart this node"), "{error}");
     // The disk is well again; the log stays failed.
+    disk.fail_next_syncs(0);
     assert!(perform(&log, append(group(1), 2, &["after"])).is_err());
     assert!(writer.join().unwrap().is_err());
     let failed = log.health().failed.unwrap();
-    assert!(failed.contains("simulated input/output error"), "{failed}");
+    assert!(
+        failed.contains("cannot sync log file log-0000000001.seg: simulated input/output error"),
+        "{failed}"
+    );
     disk.crash();
     assert_eq!(texts(&open(&disk).0, group(1)), [(0, "before".to_owned())]);
 }
@@ -100,6 +105,89 @@ fn full_disk_ends_the_log_and_loses_nothing_acknowledged() {
     disk.crash();
     disk.set_capacity(None);
     assert_eq!(open(&disk).0.bounds(group(1)).next, acknowledged);
+}
+
+/// Appends until the disk refuses; how many bytes were acknowledged until then, and what it said.
+fn fill_up(log: &SegmentedLog, writer: &mut LogWriter) -> (u64, io::Error) {
+    let mut acknowledged = 0;
+    loop {
+        let index = log.bounds(group(1)).next;
+        let answer = submit(log, append_long(group(1), index, 1000));
+        match writer.step() {
+            Ok(_) => answer.recv().unwrap().unwrap(),
+            Err(error) => return (acknowledged, error),
+        }
+        acknowledged += 1000;
+    }
+}
+
+#[test]
+fn log_goes_on_in_its_spare_segment_when_others_have_filled_the_disk() {
+    let disk = MemoryDisk::new();
+    let (log, mut writer) = open(&disk);
+    let _ = submit(&log, append(group(1), 0, &["first"]));
+    while writer.step().unwrap() {}
+    let spare = log.health().spare_bytes;
+    assert_eq!(spare, 16 * 1024, "the next segment is ready from the start");
+    let used = disk.list().unwrap().into_iter();
+    let used: usize = used.map(|name| disk.read(&name).unwrap().len()).sum();
+    disk.set_capacity(Some(used as u64));
+    let (acknowledged, error) = fill_up(&log, &mut writer);
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    assert!(acknowledged >= 10_000, "{acknowledged} of {spare}");
+    let failed = log.health().failed.unwrap();
+    assert!(
+        failed.contains("log-0000000003.seg") && failed.contains("no space left"),
+        "{failed}"
+    );
+    disk.crash();
+    disk.set_capacity(None);
+    let entries = acknowledged / 1000 + 1;
+    assert_eq!(open(&disk).0.bounds(group(1)).next, entries);
+}
+
+#[test]
+fn spare_segment_is_made_again_once_there_is_room() {
+    let disk = MemoryDisk::new();
+    let (log, mut writer) = open(&disk);
+    let write = |index, writer: &mut LogWriter| {
+        let answer = submit(&log, append_long(group(1), index, 1000));
+        while writer.step().unwrap() {}
+        answer.recv().unwrap().unwrap();
+    };
+    // Enough to go on in, too little to hold a segment in reserve as well.
+    disk.set_capacity(Some(30 * 1024));
+    (0..4).for_each(|index| write(index, &mut writer));
+    assert_eq!(log.health().spare_bytes, 0);
+    disk.set_capacity(None);
+    (4..8).for_each(|index| write(index, &mut writer));
+    let spare = log.health().spare_bytes;
+    assert!(spare >= 16 * 1024, "{spare}");
+}
+
+#[test]
+fn next_segment_that_fails_to_be_prepared_at_any_sync_costs_nothing() {
+    for spared in 0..4 {
+        let disk = MemoryDisk::new();
+        let (log, mut writer) = open(&disk);
+        // Once a frame is synced and answered, the next syncs are those of the segment that is prepared.
+        let failing = disk.clone();
+        let done = move |result: io::Result<()>| {
+            result.unwrap();
+            failing.fail_syncs_after(spared, 1);
+        };
+        log.submit(append(group(1), 0, &["first"]), Box::new(done));
+        writer.step().unwrap();
+        let crashed = disk.fork();
+        disk.fail_next_syncs(0);
+        for index in 1..40 {
+            let _ = submit(&log, append_long(group(1), index, 1000));
+            assert!(writer.step().unwrap(), "sync {spared}");
+        }
+        disk.crash();
+        assert_eq!(open(&disk).0.bounds(group(1)).next, 40, "sync {spared}");
+        assert_eq!(open(&crashed).0.bounds(group(1)).next, 1, "sync {spared}");
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Nodes: how they join, where they can be reached, how they are shown.
 
-use leasehold_core::metadata::command::{AddNode, Addresses, NodeStarted};
+use leasehold_core::metadata::command::{AddNode, Addresses, Build, NodeStarted};
 use leasehold_core::metadata::records::NodeRecord;
-use leasehold_types::{BootCount, ClusterId, NodeId};
+use leasehold_types::{Boot, BootCount, BootMark, ClusterId, NodeId, RecordFormat};
 
 use super::{ConvertError, parsed, parsed_if_given};
 use crate::v1;
@@ -46,8 +46,7 @@ impl TryFrom<&v1::JoinRequest> for Joining {
 
     fn try_from(wire: &v1::JoinRequest) -> Result<Self, ConvertError> {
         let addresses = addresses(&wire.client_address, &wire.peer_address)?;
-        let boot = BootCount::new(wire.boots);
-        let version = super::cut(wire.version.clone(), leasehold_types::limits::NAME_BYTES);
+        let (boot, build) = (boot(wire), build(wire));
         let cluster: Option<ClusterId> = parsed_if_given("cluster_id", &wire.cluster_id)?;
         match (cluster, wire.node_id) {
             (Some(cluster), node) if node > 0 => Ok(Self::Known(
@@ -56,7 +55,7 @@ impl TryFrom<&v1::JoinRequest> for Joining {
                     node: NodeId::new(node),
                     boot,
                     addresses,
-                    version,
+                    build,
                 },
             )),
             (None, node) if node > 0 => Err(ConvertError::Missing {
@@ -67,9 +66,23 @@ impl TryFrom<&v1::JoinRequest> for Joining {
                 region: parsed("region", &wire.region)?,
                 addresses,
                 boot,
-                version,
+                build,
             })),
         }
+    }
+}
+
+const fn boot(wire: &v1::JoinRequest) -> Boot {
+    Boot {
+        count: BootCount::new(wire.boots),
+        mark: BootMark::new(wire.boot_mark),
+    }
+}
+
+fn build(wire: &v1::JoinRequest) -> Build {
+    Build {
+        version: super::cut(wire.version.clone(), leasehold_types::limits::NAME_BYTES),
+        reads: RecordFormat::new(wire.reads),
     }
 }
 
@@ -90,8 +103,10 @@ impl From<&Joining> for v1::JoinRequest {
                 region: add.region.as_str().to_owned(),
                 client_address: add.addresses.client.clone(),
                 peer_address: add.addresses.peer.clone(),
-                boots: add.boot.get(),
-                version: add.version.clone(),
+                boots: add.boot.count.get(),
+                boot_mark: add.boot.mark.get(),
+                version: add.build.version.clone(),
+                reads: add.build.reads.get(),
                 ..Self::default()
             },
             Joining::Known(cluster, started) => Self {
@@ -99,25 +114,29 @@ impl From<&Joining> for v1::JoinRequest {
                 node_id: started.node.get(),
                 client_address: started.addresses.client.clone(),
                 peer_address: started.addresses.peer.clone(),
-                boots: started.boot.get(),
-                version: started.version.clone(),
+                boots: started.boot.count.get(),
+                boot_mark: started.boot.mark.get(),
+                version: started.build.version.clone(),
+                reads: started.build.reads.get(),
                 ..Self::default()
             },
         }
     }
 }
 
-/// A node as people see it; `reachable` is the answering node's own view.
+/// A node as people see it; `unreachable` is the answering node's own view: why it cannot reach the node, if so.
 #[must_use]
-pub fn node_status(record: &NodeRecord, reachable: bool) -> v1::NodeStatus {
+pub fn node_status(record: &NodeRecord, unreachable: Option<String>) -> v1::NodeStatus {
     v1::NodeStatus {
         node_id: record.id.get(),
         region: record.region.as_str().to_owned(),
         client_address: record.addresses.client.clone(),
         peer_address: record.addresses.peer.clone(),
-        boots: record.boot.get(),
-        version: record.version.clone(),
-        reachable,
+        boots: record.boot.count.get(),
+        version: record.build.version.clone(),
+        reachable: unreachable.is_none(),
+        unreachable_reason: unreachable.unwrap_or_default(),
+        reads: record.build.reads.get(),
     }
 }
 
@@ -139,22 +158,36 @@ mod tests {
         addresses("10.0.0.7:7101", "node-7.eu:7102").unwrap()
     }
 
+    fn boot_from(count: u64) -> Boot {
+        Boot {
+            count: BootCount::new(count),
+            mark: BootMark::from_random(77),
+        }
+    }
+
+    fn build_of(version: &str) -> Build {
+        Build {
+            version: version.to_owned(),
+            reads: RecordFormat::new(3),
+        }
+    }
+
     #[test]
     fn both_ways_of_joining_survive_the_wire() {
         let new = Joining::New(AddNode {
             nonce: 0x1234,
             region: "eu".parse().unwrap(),
             addresses: reachable_at(),
-            boot: BootCount::new(1),
-            version: "0.1.0".to_owned(),
+            boot: boot_from(1),
+            build: build_of("0.1.0"),
         });
         let known = Joining::Known(
             ClusterId::from_random(9),
             NodeStarted {
                 node: NodeId::new(3),
-                boot: BootCount::new(2),
+                boot: boot_from(2),
                 addresses: reachable_at(),
-                version: "0.1.0".to_owned(),
+                build: build_of("0.1.0"),
             },
         );
         for joining in [new, known] {

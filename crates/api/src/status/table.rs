@@ -84,6 +84,11 @@ fn bare_code(status: &Status) -> ErrorCode {
 
 /// The status' message with the innermost cause, which is where the network says what happened.
 fn bare_message(status: &Status) -> String {
+    if status.code() == Code::Unimplemented && status.message().is_empty() {
+        // What a server says of a call that its version does not have.
+        return "the node does not know this call: upgrade it, or use a client of its version"
+            .to_owned();
+    }
     let mut innermost = None;
     let mut source = status.source();
     while let Some(error) = source {
@@ -150,6 +155,13 @@ mod tests {
         let error = ApiError::from(status);
         assert_eq!(error.code, ErrorCode::Unavailable);
         assert!(error.message.contains("connection refused"), "{error}");
+    }
+
+    #[test]
+    fn call_that_the_other_side_does_not_have_says_what_to_do() {
+        let error = ApiError::from(Status::new(Code::Unimplemented, ""));
+        assert_eq!(error.code, ErrorCode::Unsupported);
+        assert!(error.message.contains("upgrade"), "{error}");
     }
 
     #[test]

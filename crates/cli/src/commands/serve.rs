@@ -1,6 +1,7 @@
 //! `serve`: one node, until SIGTERM or Ctrl-C.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use leasehold_core::policy::Timings;
@@ -9,9 +10,13 @@ use leasehold_server::node::Node;
 use leasehold_server::telemetry;
 use leasehold_types::RegionName;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
 use crate::args::{LogFormatArg, ServeArgs, TimingsArg};
 use crate::exit::{Exit, Failure};
+
+/// Longest that a node which cannot go on may take to stop.
+const WIND_DOWN: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(arguments: ServeArgs) -> Result<(), Failure> {
     let config = load(arguments)?;
@@ -25,10 +30,21 @@ pub(crate) async fn run(arguments: ServeArgs) -> Result<(), Failure> {
     tokio::select! {
         biased;
         () = stop.received() => {}
-        error = node.wait() => return Err(chain(Exit::Failed, error)),
+        error = node.wait() => {
+            wind_down(node).await;
+            return Err(chain(Exit::Failed, error));
+        }
     }
     node.stop().await;
     Ok(())
+}
+
+/// What a node that cannot go on still does for others: its workers are sent elsewhere, and leaderships that can still be
+/// handed over are. What its disk holds up is not waited for: that may be for ever.
+async fn wind_down(node: Node) {
+    if timeout(WIND_DOWN, node.stop()).await.is_err() {
+        tracing::warn!(within = ?WIND_DOWN, "stopping was not finished in time");
+    }
 }
 
 /// Opens the data folder and starts a node in it.

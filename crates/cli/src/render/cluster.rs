@@ -37,6 +37,7 @@ struct NodeOut {
     boots: u64,
     version: String,
     reachable: bool,
+    unreachable_reason: String,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -105,6 +106,7 @@ impl From<v1::NodeStatus> for NodeOut {
             boots: node.boots,
             version: node.version,
             reachable: node.reachable,
+            unreachable_reason: node.unreachable_reason,
         }
     }
 }
@@ -186,12 +188,19 @@ impl ClusterOut {
             ],
             rows,
         );
+        let unheard = self.nodes.iter().filter_map(NodeOut::why_unheard);
         let pending = self.pending.iter().map(|line| format!("\npending: {line}"));
-        format!("{head}\n\n{nodes}\n{}", pending.collect::<String>())
+        let notes = unheard.chain(pending).collect::<String>();
+        format!("{head}\n\n{nodes}\n{notes}")
     }
 }
 
 impl NodeOut {
+    fn why_unheard(&self) -> Option<String> {
+        let (node, why) = (self.node_id, &self.unreachable_reason);
+        (!self.reachable && !why.is_empty()).then(|| format!("\nn{node} is not heard: {why}"))
+    }
+
     fn row(&self) -> Vec<String> {
         vec![
             format!("n{}", self.node_id),

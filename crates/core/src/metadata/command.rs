@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use leasehold_types::{BootCount, ClusterId, NodeId, QueueName, RegionName, ShardId};
+use leasehold_types::{Boot, ClusterId, NodeId, QueueName, RecordFormat, RegionName, ShardId};
 
 use crate::policy::{QueuePolicy, Timings};
 
@@ -48,6 +48,15 @@ pub struct Addresses {
     pub peer: String,
 }
 
+/// What a node runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// The version of its binary, for people.
+    pub version: String,
+    /// The newest records that it reads.
+    pub reads: RecordFormat,
+}
+
 /// See [`MetadataCommand::AddNode`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddNode {
@@ -58,9 +67,9 @@ pub struct AddNode {
     /// Where it can be reached.
     pub addresses: Addresses,
     /// Which start of its data folder this is.
-    pub boot: BootCount,
-    /// The version of its binary.
-    pub version: String,
+    pub boot: Boot,
+    /// What it is.
+    pub build: Build,
 }
 
 /// See [`MetadataCommand::NodeStarted`].
@@ -68,12 +77,12 @@ pub struct AddNode {
 pub struct NodeStarted {
     /// The node.
     pub node: NodeId,
-    /// Which start; one lower than known is refused: an old copy of a data folder.
-    pub boot: BootCount,
+    /// Which start; one that shows an old copy of a data folder, or a second one, is refused.
+    pub boot: Boot,
     /// Where it can be reached now.
     pub addresses: Addresses,
-    /// The version of its binary.
-    pub version: String,
+    /// What it is.
+    pub build: Build,
 }
 
 /// See [`MetadataCommand::CreateShard`].

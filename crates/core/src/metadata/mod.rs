@@ -7,6 +7,7 @@
 mod apply;
 pub mod command;
 pub mod controller;
+mod format;
 mod members;
 pub mod outcome;
 mod parts;

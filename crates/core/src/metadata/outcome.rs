@@ -1,6 +1,8 @@
 //! What came of each metadata command.
 
-use leasehold_types::{BootCount, ClusterId, ErrorCode, NodeId, QueueName, RegionName, ShardId};
+use leasehold_types::{
+    BootCount, ClusterId, ErrorCode, NodeId, QueueName, RecordFormat, RegionName, ShardId,
+};
 
 use crate::policy::PolicyError;
 
@@ -40,7 +42,7 @@ pub enum MetadataRefusal {
     /// An old copy of a data folder.
     #[error(
         "node {node} was seen at {seen} and now shows {given}: its data folder is an old copy; \
-         bring back the newest one, or start with an empty folder to join as a new node"
+         bring back the newest one, or join as a new node, with an empty folder and another peer address"
     )]
     OldBoot {
         /// The node.
@@ -49,6 +51,40 @@ pub enum MetadataRefusal {
         seen: BootCount,
         /// What it shows now.
         given: BootCount,
+    },
+    /// A second copy of a data folder.
+    #[error(
+        "node {node} was seen at {boot} from another copy of its data folder: stop one of the two; \
+         the newest folder is the one to keep"
+    )]
+    TwinBoot {
+        /// The node.
+        node: NodeId,
+        /// The start that both show.
+        boot: BootCount,
+    },
+    /// An empty data folder where a node of the cluster is known to be.
+    #[error(
+        "node {node} is known at {address}, and an empty data folder asks to join from there: \
+         bring back the folder of node {node}; or, if that is lost, give this one another peer address \
+         to join as a new node"
+    )]
+    AddressTaken {
+        /// Who is known there.
+        node: NodeId,
+        /// Its address for other nodes.
+        address: String,
+    },
+    /// A version that cannot read what the cluster writes.
+    #[error(
+        "this cluster writes records of format {written}, and this version reads up to {read}: \
+         start a newer version"
+    )]
+    Unreadable {
+        /// What is written.
+        written: RecordFormat,
+        /// The newest that the node reads.
+        read: RecordFormat,
     },
     /// No such region.
     #[error("region {0} is not known: regions appear when their first node joins")]
@@ -93,9 +129,12 @@ impl MetadataRefusal {
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::AlreadyFounded(_) | Self::NotFounded | Self::OldBoot { .. } => {
-                ErrorCode::FailedPrecondition
-            }
+            Self::AlreadyFounded(_)
+            | Self::NotFounded
+            | Self::OldBoot { .. }
+            | Self::TwinBoot { .. }
+            | Self::AddressTaken { .. } => ErrorCode::FailedPrecondition,
+            Self::Unreadable { .. } => ErrorCode::Unsupported,
             Self::UnknownNode(_)
             | Self::UnknownRegion(_)
             | Self::UnknownShard(_)

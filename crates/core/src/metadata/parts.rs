@@ -3,7 +3,7 @@
 //! Only what cannot be derived is in the parts. What comes back from a disk is checked against every rule that
 //! `apply` keeps: a damaged snapshot that passed its checksum is refused here, and not met later as a panic.
 
-use leasehold_types::{NodeId, QueueName, ShardId};
+use leasehold_types::{NodeId, QueueName, RecordFormat, ShardId};
 
 use super::records::{Founding, NodeRecord, QueueRecord, ShardRecord};
 use super::state::MetadataState;
@@ -15,6 +15,8 @@ pub struct MetadataParts {
     pub applied: u64,
     /// How the cluster was founded.
     pub founding: Option<Founding>,
+    /// The records that leaders may write.
+    pub format: RecordFormat,
     /// Every node, in the order of ids.
     pub nodes: Vec<NodeRecord>,
     /// Every shard, in the order of ids.
@@ -47,6 +49,7 @@ impl MetadataState {
         MetadataParts {
             applied: self.applied,
             founding: self.founding.clone(),
+            format: self.format,
             nodes: self.nodes().cloned().collect(),
             shards: self.shards().cloned().collect(),
             queues: self.queues().cloned().collect(),
@@ -62,7 +65,7 @@ impl MetadataState {
         if parts.founding.is_none() && !empty {
             return Err(PartsError::NotFounded);
         }
-        let mut state = Self::empty(parts.applied, parts.founding);
+        let mut state = Self::empty(parts.applied, parts.founding, parts.format);
         parts
             .nodes
             .into_iter()
@@ -86,6 +89,9 @@ fn add_node(state: &mut MetadataState, node: NodeRecord) -> Result<(), PartsErro
     }
     if state.node(node.id).is_some() || state.node_of_nonce(node.nonce).is_some() {
         return wrong("is there twice, by its id or its nonce");
+    }
+    if node.build.reads < state.format {
+        return wrong("cannot read the records that the cluster writes");
     }
     state.insert_node(node);
     Ok(())

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use leasehold_types::{BootCount, ClusterId, NodeId, QueueName, RegionName, ShardId, VirtualShard};
+use leasehold_types::{Boot, ClusterId, NodeId, QueueName, RegionName, ShardId, VirtualShard};
 
-use super::command::Addresses;
+use super::command::{Addresses, Build};
 use crate::policy::{Placement, QueuePolicy, Timings};
 
 /// How the cluster was founded; never changes.
@@ -30,9 +30,9 @@ pub struct NodeRecord {
     /// Where it was last reached.
     pub addresses: Addresses,
     /// The newest start seen.
-    pub boot: BootCount,
-    /// The version of its binary.
-    pub version: String,
+    pub boot: Boot,
+    /// What it runs.
+    pub build: Build,
     /// What it joined with.
     pub nonce: u128,
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use leasehold_types::{JobId, NodeId, QueueName, RegionName, ShardId, VirtualShard};
+use leasehold_types::{JobId, NodeId, QueueName, RecordFormat, RegionName, ShardId, VirtualShard};
 
 use super::records::{Founding, NodeRecord, QueueRecord, RegionRecord, ShardRecord};
 
@@ -19,6 +19,7 @@ use super::records::{Founding, NodeRecord, QueueRecord, RegionRecord, ShardRecor
 pub struct MetadataState {
     pub(super) applied: u64,
     pub(super) founding: Option<Founding>,
+    pub(super) format: RecordFormat,
     pub(super) nodes: BTreeMap<NodeId, NodeRecord>,
     pub(super) shards: BTreeMap<ShardId, ShardRecord>,
     pub(super) queues: BTreeMap<QueueName, QueueRecord>,
@@ -56,6 +57,11 @@ impl MetadataState {
     #[must_use]
     pub fn node_of_nonce(&self, nonce: u128) -> Option<&NodeRecord> {
         self.nodes.get(self.joins.get(&nonce)?)
+    }
+
+    /// The node that other nodes find at an address.
+    pub(super) fn node_at(&self, peer: &str) -> Option<&NodeRecord> {
+        self.nodes().find(|node| node.addresses.peer == peer)
     }
 
     /// Every region, in the order of names.
@@ -126,10 +132,11 @@ impl MetadataState {
     }
 
     /// A state with no records yet.
-    pub(super) fn empty(applied: u64, founding: Option<Founding>) -> Self {
+    pub(super) fn empty(applied: u64, founding: Option<Founding>, format: RecordFormat) -> Self {
         Self {
             applied,
             founding,
+            format,
             ..Self::default()
         }
     }

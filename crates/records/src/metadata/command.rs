@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use leasehold_core::metadata::MetadataCommand;
 use leasehold_core::metadata::command::{
-    AddNode, Addresses, CreateQueue, CreateShard, Found, IntendMembers, NodeStarted, SetQueue,
+    AddNode, Addresses, Build, CreateQueue, CreateShard, Found, IntendMembers, NodeStarted,
+    SetQueue,
 };
-use leasehold_types::{BootCount, ClusterId, NodeId, ShardId};
+use leasehold_types::{Boot, BootCount, BootMark, ClusterId, NodeId, RecordFormat, ShardId};
 
 use crate::common::{read_timings, timings};
 use crate::error::DecodeError;
@@ -105,14 +106,30 @@ impl From<v1::Addresses> for Addresses {
     }
 }
 
+pub(super) const fn boot(count: u64, mark: u64) -> Boot {
+    Boot {
+        count: BootCount::new(count),
+        mark: BootMark::new(mark),
+    }
+}
+
+pub(super) const fn build(version: String, reads: u32) -> Build {
+    Build {
+        version,
+        reads: RecordFormat::new(reads),
+    }
+}
+
 impl From<&AddNode> for v1::AddNode {
     fn from(join: &AddNode) -> Self {
         Self {
             nonce: bits(join.nonce),
             region: text(&join.region),
             addresses: Some((&join.addresses).into()),
-            boot: join.boot.get(),
-            version: join.version.clone(),
+            boot: join.boot.count.get(),
+            version: join.build.version.clone(),
+            boot_mark: join.boot.mark.get(),
+            reads: join.build.reads.get(),
         }
     }
 }
@@ -126,8 +143,8 @@ impl TryFrom<v1::AddNode> for AddNode {
             nonce: at.bits("nonce", &join.nonce)?,
             region: at.name("region", &join.region)?,
             addresses: at.required("addresses", join.addresses)?.into(),
-            boot: BootCount::new(join.boot),
-            version: join.version,
+            boot: boot(join.boot, join.boot_mark),
+            build: build(join.version, join.reads),
         })
     }
 }
@@ -136,9 +153,11 @@ impl From<&NodeStarted> for v1::NodeStarted {
     fn from(start: &NodeStarted) -> Self {
         Self {
             node: start.node.get(),
-            boot: start.boot.get(),
+            boot: start.boot.count.get(),
             addresses: Some((&start.addresses).into()),
-            version: start.version.clone(),
+            version: start.build.version.clone(),
+            boot_mark: start.boot.mark.get(),
+            reads: start.build.reads.get(),
         }
     }
 }
@@ -150,9 +169,9 @@ impl TryFrom<v1::NodeStarted> for NodeStarted {
         let at = In("NodeStarted");
         Ok(Self {
             node: NodeId::new(start.node),
-            boot: BootCount::new(start.boot),
+            boot: boot(start.boot, start.boot_mark),
             addresses: at.required("addresses", start.addresses)?.into(),
-            version: start.version,
+            build: build(start.version, start.reads),
         })
     }
 }

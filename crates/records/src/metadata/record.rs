@@ -2,8 +2,9 @@
 
 use leasehold_core::metadata::command::Found;
 use leasehold_core::metadata::records::{Founding, NodeRecord, QueueRecord, ShardRecord};
-use leasehold_types::{BootCount, NodeId, ShardId, VirtualShard};
+use leasehold_types::{NodeId, ShardId, VirtualShard};
 
+use super::command::{boot, build};
 use crate::common::{placement, read_placement, timings};
 use crate::error::DecodeError;
 use crate::field::{In, bits, text};
@@ -40,9 +41,11 @@ impl From<&NodeRecord> for v1::NodeRecord {
             id: node.id.get(),
             region: text(&node.region),
             addresses: Some((&node.addresses).into()),
-            boot: node.boot.get(),
-            version: node.version.clone(),
+            boot: node.boot.count.get(),
+            version: node.build.version.clone(),
             nonce: bits(node.nonce),
+            boot_mark: node.boot.mark.get(),
+            reads: node.build.reads.get(),
         }
     }
 }
@@ -56,8 +59,8 @@ impl TryFrom<v1::NodeRecord> for NodeRecord {
             id: NodeId::new(node.id),
             region: at.name("region", &node.region)?,
             addresses: at.required("addresses", node.addresses)?.into(),
-            boot: BootCount::new(node.boot),
-            version: node.version,
+            boot: boot(node.boot, node.boot_mark),
+            build: build(node.version, node.reads),
             nonce: at.bits("nonce", &node.nonce)?,
         })
     }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use leasehold_core::metadata::{MetadataParts, MetadataState};
+use leasehold_types::RecordFormat;
 
 use crate::error::DecodeError;
 use crate::field::{In, encoded};
@@ -13,6 +14,7 @@ pub fn encode_state(state: &MetadataState) -> Bytes {
     encoded(&v1::MetadataSnapshot {
         applied: state.applied(),
         founding: state.founding().map(Into::into),
+        format: state.format().get(),
         nodes: state.nodes().map(Into::into).collect(),
         shards: state.shards().map(Into::into).collect(),
         queues: state.queues().map(Into::into).collect(),
@@ -28,6 +30,7 @@ pub fn decode_state(bytes: Bytes) -> Result<MetadataState, DecodeError> {
     let parts = MetadataParts {
         applied: snapshot.applied,
         founding: snapshot.founding.map(TryInto::try_into).transpose()?,
+        format: RecordFormat::new(snapshot.format),
         nodes: all(snapshot.nodes)?,
         shards: all(snapshot.shards)?,
         queues: all(snapshot.queues)?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use leasehold_core::metadata::MetadataCommand;
-use leasehold_core::metadata::command::{AddNode, Addresses};
+use leasehold_core::metadata::command::{AddNode, Addresses, Build};
 use leasehold_core::requirement::Requirement;
 use leasehold_core::shard::command::{Complete, Contact, Submit, WorkPhase};
 use leasehold_core::shard::{Batch, Command};
@@ -14,8 +14,8 @@ use leasehold_records::metadata::{decode_command, encode_command};
 use leasehold_records::shard::{decode_batch, encode_batch};
 use leasehold_records::store::v1::{self, shard_command::Kind};
 use leasehold_types::{
-    BootCount, Digest, FenceToken, Incarnation, JobId, QueueName, RegionName, ShardEpoch,
-    Timestamp, VirtualShard,
+    Boot, BootCount, BootMark, Digest, FenceToken, Incarnation, JobId, QueueName, RecordFormat,
+    RegionName, ShardEpoch, Timestamp, VirtualShard,
 };
 use prost::Message;
 
@@ -207,8 +207,14 @@ fn join() -> MetadataCommand {
             client: "a:1".into(),
             peer: "a:2".into(),
         },
-        boot: BootCount::new(3),
-        version: "0.1.0".into(),
+        boot: Boot {
+            count: BootCount::new(3),
+            mark: BootMark::new(0x0102_0304),
+        },
+        build: Build {
+            version: "0.1.0".into(),
+            reads: RecordFormat::new(1),
+        },
     })
 }
 
@@ -240,6 +246,9 @@ fn bytes_of_a_batch_are_those_of_the_first_version() {
 
 #[test]
 fn bytes_of_a_metadata_command_are_those_of_the_first_version() {
-    let first_version = "122b0a1000000000000000000000000000000001120265751a0a0a03613a311203613a3220032a05302e312e30";
+    let first_version = concat!(
+        "12360a1000000000000000000000000000000001120265751a0a0a03613a311203613a3220032a05302e312e30",
+        "3104030201000000003801",
+    );
     assert_eq!(hex(&encode_command(&join())), first_version);
 }

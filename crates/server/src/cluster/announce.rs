@@ -4,6 +4,7 @@
 //! come back without it. What the others need at once, the newest address, they also hear in every hello, and whoever
 //! is asked notes it before it is committed.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -19,7 +20,8 @@ use leasehold_core::retry::backoff;
 use leasehold_types::{BootCount, ErrorCode, NodeId};
 use tokio::time::sleep;
 
-use super::{Cluster, VERSION, wire};
+use super::{Cluster, build, wire};
+use crate::peers::JoinCallError;
 
 const BACKOFF: BackoffPolicy = BackoffPolicy {
     base: Duration::from_millis(200),
@@ -37,6 +39,7 @@ pub(crate) async fn announce(cluster: Cluster, seeds: Vec<String>) -> Result<(),
     let announcement = Announcement {
         started: started(&cluster),
         cluster,
+        said: Mutex::default(),
     };
     let greetings = seeds
         .into_iter()
@@ -49,9 +52,9 @@ fn started(cluster: &Cluster) -> NodeStarted {
     let ours = cluster.membership();
     NodeStarted {
         node: ours.node,
-        boot: ours.boots,
+        boot: ours.boot,
         addresses: ours.addresses.clone(),
-        version: VERSION.to_owned(),
+        build: build(),
     }
 }
 
@@ -60,6 +63,8 @@ type Way<'a> = BoxFuture<'a, Result<(), ApiError>>;
 struct Announcement {
     cluster: Cluster,
     started: NodeStarted,
+    /// The last trouble with a configured address that was said.
+    said: Mutex<String>,
 }
 
 impl Announcement {
@@ -124,7 +129,16 @@ impl Announcement {
         let request = wire::request(&joining);
         let ttl = self.cluster.patience() * 2;
         let answer = self.cluster.peers().join(&address, request, ttl).await;
-        let answer = answer.map_err(|error| ApiError::unavailable(error.to_string()))?;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error @ JoinCallError::WrongDoor { .. }) => {
+                let error = ApiError::new(ErrorCode::PermissionDenied, error.to_string());
+                return Err(self.taken(&address, error));
+            }
+            Err(JoinCallError::Call(error)) => {
+                return Err(ApiError::unavailable(error.to_string()));
+            }
+        };
         match answer.result {
             Some(join_response::Result::Joined(joined)) => {
                 self.learn(joined);
@@ -145,10 +159,14 @@ impl Announcement {
         }
     }
 
-    /// An address may be another cluster's by now: worth a line in the log, but no reason to stop.
+    /// An address may be another cluster's by now, or another door: worth a line in the log, but no reason to stop.
     fn taken(&self, address: &str, error: ApiError) -> ApiError {
         if error.code == ErrorCode::PermissionDenied {
-            tracing::warn!(address, %error, "start not announced here");
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            if *said != error.message {
+                error.message.clone_into(&mut said);
+                tracing::warn!(address, %error, "start not announced here");
+            }
         }
         error
     }

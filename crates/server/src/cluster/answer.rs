@@ -11,7 +11,7 @@ use leasehold_types::{ClusterId, ErrorCode, NodeId};
 
 use super::Cluster;
 use super::propose::Missed;
-use crate::peers::{PROTOCOL_MAX, PROTOCOL_MIN};
+use crate::peers::ProtocolRange;
 
 impl Cluster {
     /// Answers a call that another node passed on. It is not passed on a second time: a node that does not lead says
@@ -138,8 +138,8 @@ impl Cluster {
     fn knows_start(&self, started: &NodeStarted) -> bool {
         self.read(|metadata| {
             metadata.node(started.node).is_some_and(|known| {
-                (known.boot, &known.addresses, &known.version)
-                    == (started.boot, &started.addresses, &started.version)
+                (known.boot, &known.addresses, &known.build)
+                    == (started.boot, &started.addresses, &started.build)
             })
         })
     }
@@ -150,7 +150,7 @@ impl Cluster {
         let nodes = self.read(|metadata| {
             let nodes = metadata.nodes();
             let status =
-                nodes.map(|record| node_status(record, self.peers().is_reachable(record.id)));
+                nodes.map(|record| node_status(record, self.peers().unreachable_reason(record.id)));
             status.collect()
         });
         v1::Joined {
@@ -164,7 +164,7 @@ impl Cluster {
 
     /// Carries a command out if this node leads the metadata.
     async fn lead(&self, command: MetadataCommand) -> Result<MetadataOutcome, ApiError> {
-        match self.propose_here(command).await {
+        match self.propose_if_room(command).await {
             Ok(MetadataOutcome::Refused(refusal)) => Err(refusal.into()),
             Ok(outcome) => Ok(outcome),
             Err(Missed::Over(error)) => Err(error),
@@ -197,13 +197,13 @@ enum Ask {
 }
 
 fn check_protocol(request: &v1::JoinRequest) -> Result<(), ApiError> {
-    let (min, max) = (request.protocol_min, request.protocol_max);
-    if crate::peers::speaks_one_of(min, max) {
-        return Ok(());
+    let theirs = ProtocolRange {
+        min: request.protocol_min,
+        max: request.protocol_max,
+    };
+    let agreed = ProtocolRange::SPOKEN.agree("this node", theirs, "the node that asks");
+    match agreed {
+        Ok(_) => Ok(()),
+        Err(error) => Err(ApiError::new(ErrorCode::Unsupported, error.to_string())),
     }
-    let why = format!(
-        "this node speaks protocol {PROTOCOL_MIN} to {PROTOCOL_MAX} between nodes, the one that joins {min} to {max}: \
-         start a version that is nearer"
-    );
-    Err(ApiError::new(ErrorCode::Unsupported, why))
 }

@@ -1,6 +1,6 @@
 //! Passes on what the metadata group applied: to whoever waits for a change, and to the peers as addresses.
 
-use leasehold_types::{BootCount, NodeId};
+use leasehold_types::{Boot, NodeId};
 use tokio::sync::watch;
 
 use super::Cluster;
@@ -31,13 +31,13 @@ fn tell(to: &watch::Sender<u64>, applied: u64) {
 }
 
 fn learn_addresses(cluster: &Cluster) {
-    let nodes: Vec<(NodeId, BootCount, String)> = cluster.read(|metadata| {
+    let nodes: Vec<(NodeId, Boot, String)> = cluster.read(|metadata| {
         let nodes = metadata.nodes();
         nodes
             .map(|node| (node.id, node.boot, node.addresses.peer.clone()))
             .collect()
     });
-    for (node, boots, address) in nodes {
-        cluster.peers().know(node, boots, &address);
+    for (node, boot, address) in nodes {
+        cluster.peers().settle(node, boot, &address);
     }
 }

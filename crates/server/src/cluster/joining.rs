@@ -12,12 +12,12 @@ use leasehold_api::v1::{self, join_response};
 use leasehold_core::metadata::command::{AddNode, Addresses};
 use leasehold_core::policy::{BackoffPolicy, Timings};
 use leasehold_core::retry::backoff;
-use leasehold_types::{BootCount, ClusterId, NodeId, RegionName};
+use leasehold_types::{Boot, BootCount, ClusterId, NodeId, RegionName};
 use tokio::time::sleep;
 
 use super::announce::is_final;
-use super::{VERSION, wire};
-use crate::peers;
+use super::{build, wire};
+use crate::peers::{self, JoinCallError};
 use crate::seam::Seam;
 
 /// Longest that one node is given to answer: it may have to find a leader first.
@@ -36,6 +36,9 @@ pub enum JoinError {
         "the only addresses to join through are this node's own: name those of other nodes, or found a cluster with --init"
     )]
     OnlyItself,
+    /// A door of a node, and not the one for nodes; or something else that is no node.
+    #[error(transparent)]
+    WrongDoor(JoinCallError),
     /// The cluster will not have it.
     #[error("the node at {address} does not let this one join: {cause}")]
     Refused {
@@ -52,7 +55,7 @@ pub(crate) struct Newcomer {
     pub(crate) nonce: u128,
     pub(crate) region: RegionName,
     pub(crate) addresses: Addresses,
-    pub(crate) boots: BootCount,
+    pub(crate) boot: Boot,
 }
 
 /// What a node knows once it was let in.
@@ -65,7 +68,7 @@ pub struct Joined {
     /// Timings of every group.
     pub timings: Timings,
     /// The nodes there are, with their newest start and their address for peers.
-    pub nodes: Vec<(NodeId, BootCount, String)>,
+    pub nodes: Vec<(NodeId, Boot, String)>,
 }
 
 impl Newcomer {
@@ -74,8 +77,8 @@ impl Newcomer {
             nonce: self.nonce,
             region: self.region.clone(),
             addresses: self.addresses.clone(),
-            boot: self.boots,
-            version: VERSION.to_owned(),
+            boot: self.boot,
+            build: build(),
         }
     }
 }
@@ -98,7 +101,7 @@ pub(crate) async fn join(
     let mut tried = 0;
     loop {
         for address in &others {
-            match ask(address, &request, seam).await {
+            match ask(address, &request, seam).await? {
                 Ok(joined) => return Ok(joined),
                 Err(cause) if is_final(cause.code) => {
                     let address = (*address).clone();
@@ -113,22 +116,32 @@ pub(crate) async fn join(
     }
 }
 
-async fn ask(address: &str, request: &v1::JoinRequest, seam: &Seam) -> Result<Joined, ApiError> {
-    let response = peers::join(&seam.net, address, request.clone(), TTL).await;
-    let response = response.map_err(|error| ApiError::unavailable(error.to_string()))?;
-    match response.result {
+/// One try; the outer error is one that no other try will change.
+async fn ask(
+    address: &str,
+    request: &v1::JoinRequest,
+    seam: &Seam,
+) -> Result<Result<Joined, ApiError>, JoinError> {
+    let response = match peers::join(&seam.net, address, request.clone(), TTL).await {
+        Ok(response) => response,
+        Err(error @ JoinCallError::WrongDoor { .. }) => return Err(JoinError::WrongDoor(error)),
+        Err(JoinCallError::Call(error)) => {
+            return Ok(Err(ApiError::unavailable(error.to_string())));
+        }
+    };
+    Ok(match response.result {
         Some(join_response::Result::Joined(joined)) => read(joined),
         Some(join_response::Result::Error(error)) => Err(error.into()),
         None => Err(ApiError::unavailable(format!(
             "{address} gave an empty answer"
         ))),
-    }
+    })
 }
 
 fn read(joined: v1::Joined) -> Result<Joined, ApiError> {
     let nodes = joined.nodes.into_iter().map(|node| {
         let boots = BootCount::new(node.boots);
-        (NodeId::new(node.node_id), boots, node.peer_address)
+        (NodeId::new(node.node_id), boots.into(), node.peer_address)
     });
     Ok(Joined {
         cluster: joined.cluster_id.parse()?,

@@ -23,12 +23,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold_consensus::{Group, GroupStatus};
-use leasehold_core::metadata::command::Addresses;
+use leasehold_core::metadata::command::{Addresses, Build};
 use leasehold_core::metadata::{MetadataState, status};
 use leasehold_core::policy::Timings;
-use leasehold_types::{BootCount, ClusterId, NodeId, RegionName};
+use leasehold_types::{Boot, BootCount, ClusterId, NodeId, RegionName};
 use tokio::sync::watch;
 
+use crate::disk::RoomGate;
 use crate::peers::Peers;
 use crate::seam::{Clock, Entropy, Seam};
 
@@ -44,6 +45,14 @@ pub(crate) use members::{follow_metadata, follow_shard};
 
 /// The version that this binary tells others.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What this binary tells of itself when it joins or starts.
+fn build() -> Build {
+    Build {
+        version: VERSION.to_owned(),
+        reads: leasehold_records::NEWEST,
+    }
+}
 
 /// Raft's own name for the timings of the cluster.
 #[must_use]
@@ -64,7 +73,7 @@ pub struct Membership {
     /// Its region.
     pub region: RegionName,
     /// Which start of its data folder this is.
-    pub boots: BootCount,
+    pub boot: Boot,
     /// Timings of every group.
     pub timings: Timings,
     /// Where this node can be reached.
@@ -84,6 +93,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     applied: watch::Sender<u64>,
+    room: RoomGate,
 }
 
 impl Cluster {
@@ -94,6 +104,7 @@ impl Cluster {
         group: Group<MetadataState>,
         peers: Peers,
         seam: &Seam,
+        room: RoomGate,
     ) -> Self {
         let (applied, _) = watch::channel(group.read(MetadataState::applied));
         let inner = Inner {
@@ -103,6 +114,7 @@ impl Cluster {
             clock: Arc::clone(&seam.clock),
             entropy: Arc::clone(&seam.entropy),
             applied,
+            room,
         };
         Self {
             inner: Arc::new(inner),
@@ -147,7 +159,7 @@ impl Cluster {
     /// Which start of this node's data folder this is.
     #[must_use]
     pub fn boots(&self) -> BootCount {
-        self.inner.membership.boots
+        self.inner.membership.boot.count
     }
 
     /// The cluster's id.

@@ -69,8 +69,31 @@ impl Cluster {
         let leader = status.leader.or(hint);
         match leader {
             Some(leader) if leader != self.node() => self.pass_on(command, leader).await,
-            Some(_) | None => self.propose_here(command.clone()).await,
+            Some(_) | None => self.propose_if_room(command.clone()).await,
         }
+    }
+
+    /// As [`Cluster::propose_here`], for what somebody asks for: what only adds is refused while this node leads and its
+    /// disk has no room for it. What is under way in the cluster goes on, nodes that join to help among it.
+    pub(super) async fn propose_if_room(
+        &self,
+        command: MetadataCommand,
+    ) -> Result<MetadataOutcome, Missed> {
+        let is_new = match &command {
+            MetadataCommand::CreateQueue(create) => {
+                self.read(|metadata| metadata.queue(&create.name).is_none())
+            }
+            MetadataCommand::Found(_)
+            | MetadataCommand::AddNode(_)
+            | MetadataCommand::NodeStarted(_)
+            | MetadataCommand::CreateShard(_)
+            | MetadataCommand::IntendMembers(_)
+            | MetadataCommand::SetQueue(_) => false,
+        };
+        if is_new && self.status().is_leader() {
+            self.inner.room.admit("new queues").map_err(Missed::Over)?;
+        }
+        self.propose_here(command).await
     }
 
     /// For a command that this node must lead to carry out.

@@ -24,6 +24,9 @@ const SEEDS: usize = 64;
 /// Longest that any step of stopping may be given, in milliseconds.
 const STOPPING_MS: u64 = 600_000;
 
+/// Most that may be kept free, in MiB: 1 TiB.
+const FREE_MIB_MIN_MOST: u64 = 1_048_576;
+
 impl Config {
     /// Checks every setting.
     ///
@@ -110,6 +113,12 @@ impl Config {
         let (storage, shutdown) = (&self.storage, &self.shutdown);
         within("storage.segment_mib", storage.segment_mib.into(), 4, 1_024)?;
         let mib = |name, value: u32, least, most| within(name, value.into(), least, most);
+        within(
+            "storage.free_mib_min",
+            storage.free_mib_min.into(),
+            0,
+            FREE_MIB_MIN_MOST,
+        )?;
         within(
             "storage.checkpoint_every_ms",
             storage.checkpoint_every_ms,

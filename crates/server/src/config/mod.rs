@@ -94,6 +94,9 @@ pub struct StorageConfig {
     pub segment_mib: u32,
     /// Fill segments with zeros ahead of their use: a sync then writes no metadata.
     pub zero_fill: bool,
+    /// Free space on the data folder's volume below which new jobs are refused, in MiB; a tenth of the volume where that
+    /// is less, and none with 0.
+    pub free_mib_min: u32,
     /// A group's checkpoint is written this long after the last one, in milliseconds, if anything changed.
     pub checkpoint_every_ms: u64,
     /// And as soon as there is so much to write, in MiB.
@@ -180,6 +183,7 @@ impl Default for StorageConfig {
         Self {
             segment_mib: 64,
             zero_fill: true,
+            free_mib_min: 2_048,
             checkpoint_every_ms: 5_000,
             checkpoint_mib: 64,
             checkpoint_cache_mib: 64,

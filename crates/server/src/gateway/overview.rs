@@ -24,11 +24,10 @@ impl Gateway {
     pub fn cluster_status(&self) -> v1::ClusterStatusResponse {
         let cluster = self.cluster();
         let (here, peers) = (cluster.node(), cluster.peers());
-        let is_heard = |node: NodeId| node == here || peers.is_reachable(node);
         let (regions, nodes) = cluster.read(|metadata| {
             let regions = metadata.regions().map(v1::RegionStatus::from).collect();
             let nodes = metadata.nodes();
-            let nodes = nodes.map(|node| node_status(node, is_heard(node.id)));
+            let nodes = nodes.map(|node| node_status(node, peers.unreachable_reason(node.id)));
             (regions, nodes.collect())
         });
         v1::ClusterStatusResponse {

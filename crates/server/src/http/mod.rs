@@ -14,6 +14,7 @@ use axum::routing::get;
 
 pub use readiness::{Readiness, Ready};
 
+use crate::disk::RoomGate;
 use crate::metrics::{HttpStatus, Metrics};
 
 /// OpenMetrics, as `prometheus-client` writes it.
@@ -26,6 +27,8 @@ pub struct HttpState {
     pub readiness: Readiness,
     /// What it counts.
     pub metrics: Metrics,
+    /// Whether it has room for new jobs.
+    pub room: RoomGate,
 }
 
 /// The node's pages: `/healthz`, `/readyz` and `/metrics`.
@@ -45,8 +48,16 @@ async fn healthz() -> &'static str {
 
 async fn readyz(State(state): State<HttpState>) -> Response {
     match state.readiness.now() {
-        Ready::Yes => "ready\n".into_response(),
+        Ready::Yes => ready(&state.room).into_response(),
         Ready::No(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+/// SUBTLE: short of space is not unready. The node still forwards new jobs to other shards' leaders, and takes results.
+fn ready(room: &RoomGate) -> String {
+    match room.shortage() {
+        None => "ready\n".to_owned(),
+        Some(shortage) => format!("ready\nno new jobs: {shortage}\n"),
     }
 }
 
@@ -66,8 +77,12 @@ async fn counted(State(metrics): State<Metrics>, request: Request, next: Next) -
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::disk::{DiskRoom, RoomLevel};
     use axum::body::{Body, to_bytes};
+    use tokio::sync::watch;
     use tower::ServiceExt;
 
     fn state() -> HttpState {
@@ -75,7 +90,12 @@ mod tests {
         HttpState {
             readiness: Readiness::new("starting", metrics.clone()),
             metrics,
+            room: gate(DiskRoom::default()),
         }
+    }
+
+    fn gate(room: DiskRoom) -> RoomGate {
+        RoomGate::new(watch::channel(room).1, Path::new("/data"))
     }
 
     async fn page(state: &HttpState, path: &str) -> (StatusCode, String) {
@@ -95,6 +115,25 @@ mod tests {
         assert_eq!(why, "starting\n");
         state.readiness.set(Ready::Yes);
         assert_eq!(page(&state, "/readyz").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn node_without_room_for_new_jobs_is_ready_and_says_so() {
+        let short = DiskRoom {
+            level: RoomLevel::Low,
+            ..DiskRoom::default()
+        };
+        let state = HttpState {
+            room: gate(short),
+            ..state()
+        };
+        state.readiness.set(Ready::Yes);
+        let (status, text) = page(&state, "/readyz").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(
+            text.contains("no new jobs: the volume of data folder /data"),
+            "{text}"
+        );
     }
 
     #[tokio::test]

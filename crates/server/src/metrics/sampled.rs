@@ -59,10 +59,25 @@ pub struct LogSample {
     pub written_bytes: u64,
     /// Bytes that the log takes on disk.
     pub disk_bytes: u64,
+    /// Of those, bytes held in reserve: filled ahead and not written yet.
+    pub spare_bytes: u64,
     /// Operations handed in and not synced yet.
     pub unsynced: u64,
     /// How long the oldest unsynced operation has waited.
     pub stalled_for: Duration,
+}
+
+/// What the node exports about the volume of its data folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiskSample {
+    /// Bytes that can still be written.
+    pub free_bytes: u64,
+    /// Bytes of the volume.
+    pub size_bytes: u64,
+    /// Free bytes below which new jobs are refused.
+    pub low_bytes: u64,
+    /// Whether they are refused now.
+    pub is_short: bool,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +85,7 @@ struct Kept {
     shards: BTreeMap<ShardId, ShardSample>,
     groups: BTreeMap<GroupId, GroupSample>,
     log: Option<LogSample>,
+    disk: Option<DiskSample>,
 }
 
 /// The newest samples. Cheap to clone.
@@ -100,6 +116,10 @@ impl Samples {
     pub(super) fn put_log(&self, sample: LogSample) {
         self.kept().log = Some(sample);
     }
+
+    pub(super) fn put_disk(&self, sample: DiskSample) {
+        self.kept().disk = Some(sample);
+    }
 }
 
 impl Collector for Samples {
@@ -111,7 +131,10 @@ impl Collector for Samples {
         encode_groups(&mut encoder, &kept.groups)?;
         kept.log
             .iter()
-            .try_for_each(|log| encode_log(&mut encoder, log))
+            .try_for_each(|log| encode_log(&mut encoder, log))?;
+        kept.disk
+            .iter()
+            .try_for_each(|disk| encode_disk(&mut encoder, disk))
     }
 }
 
@@ -259,12 +282,39 @@ const LOG_COUNTS: [LogGauge; 2] = [
     ),
 ];
 
-const LOG_SIZES: [LogGauge; 2] = [
+const LOG_SIZES: [LogGauge; 3] = [
     ("log_written", "Written since the start", |l| {
         l.written_bytes
     }),
     ("log_disk", "Size on disk", |l| l.disk_bytes),
+    ("log_spare", "Held in reserve for a full disk", |l| {
+        l.spare_bytes
+    }),
 ];
+
+type DiskGauge = (&'static str, &'static str, fn(&DiskSample) -> u64);
+
+const DISK_SIZES: [DiskGauge; 3] = [
+    ("disk_free", "Free on the data folder's volume", |d| {
+        d.free_bytes
+    }),
+    ("disk_size", "Size of the data folder's volume", |d| {
+        d.size_bytes
+    }),
+    (
+        "disk_low_water",
+        "Free space below which new jobs are refused",
+        |d| d.low_bytes,
+    ),
+];
+
+fn encode_disk(encoder: &mut DescriptorEncoder<'_>, disk: &DiskSample) -> fmt::Result {
+    for (name, help, value) in DISK_SIZES {
+        encode_one(encoder, name, help, Some(&Unit::Bytes), value(disk))?;
+    }
+    let help = "1 while new jobs are refused for want of space, else 0";
+    encode_one(encoder, "disk_short", help, None, u64::from(disk.is_short))
+}
 
 fn encode_log(encoder: &mut DescriptorEncoder<'_>, log: &LogSample) -> fmt::Result {
     for (name, help, value) in LOG_COUNTS {

@@ -3,7 +3,7 @@
 use leasehold_core::metadata::command::{Addresses, Found};
 use leasehold_core::policy::Timings;
 use leasehold_storage::Identity;
-use leasehold_types::ClusterId;
+use leasehold_types::{Boot, BootMark, ClusterId};
 
 use super::error::StartError;
 use super::keepsake::{Keepsake, KnownPeer, KnownPlace};
@@ -35,7 +35,10 @@ pub(super) async fn enter(
         nonce: keepsake.nonce(),
         region: config.region.clone(),
         addresses,
-        boots: store.folder.boots(),
+        boot: Boot {
+            count: store.folder.boots(),
+            mark: BootMark::from_random(seam.entropy.next()),
+        },
     };
     match store.folder.identity() {
         Some(identity) => resume(config, newcomer, identity, keepsake),
@@ -156,7 +159,7 @@ fn membership(newcomer: &Newcomer, identity: Identity, timings: Timings) -> Memb
         cluster: identity.cluster,
         node: identity.node,
         region: newcomer.region.clone(),
-        boots: newcomer.boots,
+        boot: newcomer.boot,
         timings,
         addresses: newcomer.addresses.clone(),
     }

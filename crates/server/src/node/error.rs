@@ -1,11 +1,12 @@
 //! Why a node does not start, and why one that runs has to end: what an operator reads first.
 
 use std::io;
+use std::path::PathBuf;
 
 use leasehold_api::ApiError;
 use leasehold_consensus::OpenGroupError;
 use leasehold_storage::{FolderError, Identity, OpenDiskError, OpenLogError};
-use leasehold_types::{NodeId, RegionName};
+use leasehold_types::{ClusterId, NodeId, RegionName};
 
 use crate::cluster::{FoundingError, JoinError};
 use crate::config::InvalidConfig;
@@ -24,7 +25,7 @@ pub enum StartError {
     Folder(#[from] FolderError),
     /// The node's note to itself cannot be read or written.
     #[error(
-        "file {file} of the data folder: {reason}; restore it from a backup, or start with an empty folder to join as a new node"
+        "file {file} of the data folder: {reason}; restore it from a backup, or join as a new node, with an empty folder and another peer address"
     )]
     Keepsake {
         /// Which file.
@@ -32,9 +33,26 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The node's note to itself was written by another version.
+    #[error(
+        "file {file} of the data folder has format {found}, this version reads up to {supported}: start the newer version that wrote it"
+    )]
+    KeepsakeFormat {
+        /// Which file.
+        file: &'static str,
+        /// Its format.
+        found: u32,
+        /// The newest format that this version reads.
+        supported: u32,
+    },
     /// The log is damaged or of a newer format.
     #[error(transparent)]
     Log(#[from] OpenLogError),
+    /// The folder does not say whose it is, and holds what was written.
+    #[error(
+        "file identity of the data folder is missing, and its log has entries: restore it from a backup, or remove this node from the cluster and add it again with an empty folder"
+    )]
+    NoIdentity,
     /// The operating system gives no thread.
     #[error("cannot start the thread that writes the log")]
     Thread(#[source] io::Error),
@@ -75,7 +93,7 @@ pub enum StartError {
     /// The node was moved to another region by its configuration.
     #[error(
         "node {node} is a node of region {joined} and is configured for {configured}: \
-         set its region back, or start it with an empty data folder to join there as a new node"
+         set its region back, or join there as a new node, with an empty data folder and another peer address"
     )]
     OtherRegion {
         /// The node.
@@ -85,6 +103,13 @@ pub enum StartError {
         /// Where it is configured to be.
         configured: RegionName,
     },
+}
+
+const fn what_first(is_full: bool) -> &'static str {
+    match is_full {
+        true => "make room on its volume",
+        false => "check its volume and the kernel's log",
+    }
 }
 
 fn way_out(error: &io::Error, setting: &str) -> String {
@@ -106,9 +131,18 @@ fn way_out(error: &io::Error, setting: &str) -> String {
 pub enum NodeError {
     /// The disk no longer takes or syncs writes.
     #[error(
-        "the data folder's disk does not sync any more: check the volume, then start the node again"
+        "the disk of data folder {} is lost: {reason}; {}, then start the node again",
+        folder.display(),
+        what_first(*is_full)
     )]
-    DiskLost,
+    DiskLost {
+        /// The folder.
+        folder: PathBuf,
+        /// What the log said, with the file, or for how long it said nothing.
+        reason: String,
+        /// Whether there was no room.
+        is_full: bool,
+    },
     /// The replica of the metadata broke.
     #[error("this node's replica of the metadata stopped: {reason}")]
     Metadata {
@@ -118,6 +152,22 @@ pub enum NodeError {
     /// The cluster does not want this node, above all as an old copy of a data folder.
     #[error("the cluster refuses this node: {0}")]
     Refused(ApiError),
+    /// `--init` on the empty folder of a node that a cluster already has.
+    #[error(
+        "this start founded cluster {founded} on an empty data folder, and node {by} of cluster {cluster} looks for \
+         node {was} here: if this is node {was}, bring its data folder back and start without --init; \
+         if the new cluster is meant, stop node {by} and start this one again without --init"
+    )]
+    SecondFounding {
+        /// The cluster that this start founded.
+        founded: ClusterId,
+        /// The cluster that was there before.
+        cluster: ClusterId,
+        /// Its node that called.
+        by: NodeId,
+        /// Its node that was called.
+        was: NodeId,
+    },
     /// The node was stopped.
     #[error("the node was stopped")]
     Stopped,

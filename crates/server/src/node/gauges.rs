@@ -10,7 +10,8 @@ use leasehold_types::Timestamp;
 use tokio::time::sleep;
 
 use crate::cluster::Cluster;
-use crate::metrics::{GroupSample, LogSample, Metrics};
+use crate::disk::{DiskRoom, RoomGate, RoomLevel};
+use crate::metrics::{DiskSample, GroupSample, LogSample, Metrics};
 use crate::seam::Clock;
 use crate::shards::Shards;
 
@@ -21,6 +22,7 @@ pub(super) struct Gauges {
     pub(super) cluster: Cluster,
     pub(super) shards: Shards,
     pub(super) log: Arc<dyn LogStore>,
+    pub(super) room: RoomGate,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Metrics,
 }
@@ -54,11 +56,21 @@ impl Gauges {
         let health = self.log.health();
         self.metrics
             .sample_log(stall.sample(&health, self.clock.now()));
+        self.metrics.sample_disk(disk(self.room.room()));
     }
 
     fn sample_group<M: Machine>(&self, group: &Group<M>) {
         self.metrics
             .sample_group(group.id(), sample(&group.status()));
+    }
+}
+
+fn disk(room: DiskRoom) -> DiskSample {
+    DiskSample {
+        free_bytes: room.free,
+        size_bytes: room.total,
+        low_bytes: room.low,
+        is_short: room.level != RoomLevel::Ample,
     }
 }
 
@@ -93,6 +105,7 @@ impl Stall {
             syncs: health.syncs,
             written_bytes: health.bytes_written,
             disk_bytes: health.disk_bytes,
+            spare_bytes: health.spare_bytes,
             unsynced: health.unsynced_batches,
             stalled_for: since.map(|since| now.since(since)).unwrap_or_default(),
         }

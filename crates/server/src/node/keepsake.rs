@@ -3,14 +3,14 @@
 //! The random number that makes a repeated join the same join is here before the first join; the cluster's timings
 //! before the first group is opened with them; and where the other nodes were last reached, since the metadata says so
 //! only as far as it is known to be committed, which after a crash may be nowhere near its end, and voters that cannot
-//! find each other commit nothing more. A small TOML file, always replaced as a whole.
+//! find each other commit nothing more. A small TOML file with its format's number, always replaced as a whole.
 
 use std::io;
 use std::sync::Arc;
 
 use leasehold_core::policy::Timings;
 use leasehold_storage::{Disk, OpenMode, replace};
-use leasehold_types::{BootCount, NodeId, RegionName};
+use leasehold_types::{Boot, BootCount, BootMark, NodeId, RegionName};
 use serde::{Deserialize, Serialize};
 
 use super::error::StartError;
@@ -18,12 +18,15 @@ use crate::cluster::Cluster;
 use crate::seam::Entropy;
 
 const FILE: &str = "node.toml";
+/// The format of the note that this version writes, and the newest that it reads.
+const FORMAT: u32 = 1;
 /// Longer than any that was written: a thousand nodes with the longest addresses.
 const BYTES_MAX: u64 = 1024 * 1024;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Keepsake {
+    format: u32,
     /// Hexadecimal, since TOML has no numbers of 128 bits.
     nonce: String,
     /// Absent until the node belongs to a cluster.
@@ -50,18 +53,31 @@ pub(super) struct KnownPlace {
 pub(super) struct KnownPeer {
     pub(super) node: NodeId,
     pub(super) boots: BootCount,
+    #[serde(default)]
+    pub(super) mark: BootMark,
     pub(super) address: String,
+}
+
+/// The one field that every format has.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
 }
 
 impl Keepsake {
     /// Reads the note, or writes a new one.
     pub(super) fn open(disk: &Arc<dyn Disk>, entropy: &dyn Entropy) -> Result<Self, StartError> {
         if let Some(text) = read(disk.as_ref()).map_err(failed)? {
+            let head: Head = toml::from_str(&text).map_err(failed)?;
+            if head.format != FORMAT {
+                return Err(other_format(head.format));
+            }
             let keepsake: Self = toml::from_str(&text).map_err(failed)?;
             keepsake.parsed_nonce().map_err(failed)?;
             return Ok(keepsake);
         }
         let keepsake = Self {
+            format: FORMAT,
             nonce: format!("{:032x}", entropy.next_128()),
             place: None,
             peers: Vec::new(),
@@ -140,13 +156,32 @@ pub(super) async fn keep(cluster: Cluster, mut keepsake: Keepsake, disk: Arc<dyn
     }
 }
 
-impl From<(NodeId, BootCount, String)> for KnownPeer {
-    fn from((node, boots, address): (NodeId, BootCount, String)) -> Self {
+impl From<(NodeId, Boot, String)> for KnownPeer {
+    fn from((node, boot, address): (NodeId, Boot, String)) -> Self {
         Self {
             node,
-            boots,
+            boots: boot.count,
+            mark: boot.mark,
             address,
         }
+    }
+}
+
+impl KnownPeer {
+    /// The start that it was last heard of in.
+    pub(super) fn boot(&self) -> Boot {
+        Boot {
+            count: self.boots,
+            mark: self.mark,
+        }
+    }
+}
+
+fn other_format(found: u32) -> StartError {
+    StartError::KeepsakeFormat {
+        file: FILE,
+        found,
+        supported: FORMAT,
     }
 }
 
@@ -198,7 +233,11 @@ mod tests {
             region: "eu".parse().unwrap(),
             is_founding: false,
         };
-        let peer = (NodeId::new(8), BootCount::new(3), "a:1".to_owned());
+        let boot = Boot {
+            count: BootCount::new(3),
+            mark: BootMark::new(u64::MAX >> 1),
+        };
+        let peer = (NodeId::new(8), boot, "a:1".to_owned());
         again.settle(&disk, place, vec![peer.into()]).unwrap();
         memory.crash();
         let last = Keepsake::open(&disk, &entropy).unwrap();
@@ -207,9 +246,20 @@ mod tests {
     }
 
     #[test]
+    fn note_of_another_format_is_refused_with_both_numbers_whatever_else_is_in_it() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::default());
+        replace(disk.as_ref(), FILE, b"format = 9\nplaces = []\n").unwrap();
+        let error = Keepsake::open(&disk, &SeededEntropy::new(1)).unwrap_err();
+        let message = error.to_string();
+        for part in [FILE, "format 9", "up to 1"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
     fn damaged_note_is_refused_with_its_name() {
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::default());
-        replace(disk.as_ref(), FILE, b"nonce = 'no number'").unwrap();
+        replace(disk.as_ref(), FILE, b"format = 1\nnonce = 'no number'").unwrap();
         let error = Keepsake::open(&disk, &SeededEntropy::new(1)).unwrap_err();
         assert!(error.to_string().contains(FILE), "{error}");
     }

@@ -10,6 +10,7 @@
 
 mod entry;
 mod error;
+mod founded;
 mod gauges;
 mod groups;
 mod handler;

@@ -16,16 +16,18 @@ use super::groups::Replicas;
 use super::handler::Handler;
 use super::serve::{Doors, listen};
 use super::store::{Opener, Store};
-use super::{Node, Tasks, keepsake, readiness, watch as watching};
+use super::{Node, Tasks, founded, keepsake, readiness, watch as watching};
 use crate::cluster::{self, Cluster, VERSION, raft_timings};
 use crate::config::{Config, ListenConfig};
+use crate::disk::{DiskHealth, DiskRoom, DiskWatch, RoomGate};
+use crate::doors::{Door, House};
 use crate::gateway::{Gateway, Router};
 use crate::http::{self, HttpState, Readiness};
 use crate::metrics::Metrics;
-use crate::peers::{LocalNode, PeerOptions, Peers};
+use crate::peers::{LocalNode, PeerOptions, Peers, ProtocolRange};
 use crate::seam::{Listener, Seam};
 use crate::services;
-use crate::shards::{Deliveries, DiskHealth, Shards, ShardsOptions, watch_disk};
+use crate::shards::{Deliveries, Shards, ShardsOptions};
 use crate::workers::{WorkerSessions, WorkerSessionsOptions};
 
 /// See [`Node::start`].
@@ -41,14 +43,16 @@ pub(super) async fn start(config: Config, seam: Seam) -> Result<Node, StartError
     let peers = peers(&entry, config.storage.snapshot_mib_per_second, &seam);
     let timings = raft_timings(entry.membership.timings);
     let opener = store.opener(entry.membership.node, timings, &peers, &seam);
-    let cluster = match open_cluster(&mut entry, &opener, &peers, &seam).await {
+    let room = watch::Sender::new(DiskRoom::default());
+    let gate = RoomGate::new(room.subscribe(), &config.data);
+    let cluster = match open_cluster(&mut entry, &opener, &peers, &seam, gate.clone()).await {
         Ok(cluster) => cluster,
         Err(error) => {
             peers.stop().await;
             return Err(error);
         }
     };
-    let works = Works::new(config, seam, cluster, store);
+    let works = Works::new(config, seam, cluster, store, (room, gate));
     works.run(entry, opener);
     Ok(works.open_doors(client_door, peer_door))
 }
@@ -68,7 +72,8 @@ fn peers(entry: &Entry, snapshot_mib_per_second: u32, seam: &Seam) -> Peers {
         local: LocalNode {
             cluster: ours.cluster,
             node: ours.node,
-            boots: ours.boots,
+            boot: ours.boot,
+            protocols: ProtocolRange::SPOKEN,
             client_address: ours.addresses.client.clone(),
             peer_address: ours.addresses.peer.clone(),
         },
@@ -77,7 +82,7 @@ fn peers(entry: &Entry, snapshot_mib_per_second: u32, seam: &Seam) -> Peers {
         snapshot_bytes_per_second: u64::from(snapshot_mib_per_second) * 1024 * 1024,
     });
     for known in entry.keepsake.peers() {
-        peers.know(known.node, known.boots, &known.address);
+        peers.know(known.node, known.boot(), &known.address);
     }
     peers
 }
@@ -88,6 +93,7 @@ async fn open_cluster(
     opener: &Opener,
     peers: &Peers,
     seam: &Seam,
+    room: RoomGate,
 ) -> Result<Cluster, StartError> {
     let machine = MetadataState::default();
     let group = opener.open(GroupId::METADATA, machine).await?;
@@ -96,7 +102,7 @@ async fn open_cluster(
         return Err(error);
     }
     let membership = entry.membership.clone();
-    Ok(Cluster::new(membership, group, peers.clone(), seam))
+    Ok(Cluster::new(membership, group, peers.clone(), seam, room))
 }
 
 async fn found(
@@ -125,11 +131,19 @@ struct Works {
     tasks: Tasks,
     openings: Tasks,
     disk: watch::Sender<DiskHealth>,
+    room: watch::Sender<DiskRoom>,
+    gate: RoomGate,
     ended: watch::Sender<Option<NodeError>>,
 }
 
 impl Works {
-    fn new(config: Config, seam: Seam, cluster: Cluster, store: Store) -> Self {
+    fn new(
+        config: Config,
+        seam: Seam,
+        cluster: Cluster,
+        store: Store,
+        (room, gate): (watch::Sender<DiskRoom>, RoomGate),
+    ) -> Self {
         let metrics = Metrics::new(VERSION, config.region.as_str());
         let (disk, health) = watch::channel(DiskHealth::default());
         let shards = Shards::new(ShardsOptions {
@@ -137,6 +151,7 @@ impl Works {
             seam: seam.clone(),
             metrics: metrics.clone(),
             disk: health,
+            room: gate.clone(),
         });
         let peers = cluster.peers().clone();
         let router = Router::new(cluster.clone(), shards.clone(), peers, seam.clone());
@@ -160,6 +175,8 @@ impl Works {
             sessions,
             metrics,
             disk,
+            room,
+            gate,
         }
     }
 
@@ -174,6 +191,7 @@ impl Works {
             cluster: self.cluster.clone(),
             shards: self.shards.clone(),
             log: self.store.log(),
+            room: self.gate.clone(),
             clock: Arc::clone(&self.seam.clock),
             metrics: self.metrics.clone(),
         };
@@ -187,6 +205,9 @@ impl Works {
         tasks.spawn(cluster::follow_metadata(cluster.clone()));
         let disk = Arc::clone(&self.seam.disk);
         tasks.spawn(keepsake::keep(cluster.clone(), entry.keepsake, disk));
+        if entry.founding.is_some() {
+            tasks.spawn(founded::watch(cluster.clone(), self.ended.clone()));
+        }
         if entry.is_restart {
             let seeds = self.config.cluster.join.clone();
             tasks.spawn(watching::announcement(
@@ -198,11 +219,32 @@ impl Works {
     }
 
     fn run_watches(&self) {
-        let (tasks, health) = (&self.tasks, self.disk.subscribe());
-        let clock = Arc::clone(&self.seam.clock);
-        tasks.spawn(watch_disk(self.store.log(), clock, self.disk.clone()));
-        tasks.spawn(watching::disk(health, self.ended.clone()));
-        tasks.spawn(watching::metadata(self.cluster.clone(), self.ended.clone()));
+        let tasks = &self.tasks;
+        let watch = DiskWatch {
+            log: self.store.log(),
+            disk: Arc::clone(&self.seam.disk),
+            clock: Arc::clone(&self.seam.clock),
+            marks: self.store.watermarks(),
+            health: self.disk.clone(),
+            room: self.room.clone(),
+        };
+        tasks.spawn(watch.run());
+        let lost = watching::Lost {
+            log: self.store.log(),
+            folder: self.config.data.clone(),
+        };
+        let cluster = self.cluster.clone();
+        tasks.spawn(watching::metadata(
+            cluster,
+            lost.clone(),
+            self.ended.clone(),
+        ));
+        tasks.spawn(lost.watch(self.disk.subscribe(), self.ended.clone()));
+        let cluster = self.cluster.clone();
+        tasks.spawn(watching::metadata_leadership(
+            cluster,
+            self.disk.subscribe(),
+        ));
     }
 
     fn run_replicas(&self, opener: Opener) -> watch::Receiver<u64> {
@@ -265,10 +307,13 @@ impl Works {
         let pages = http::routes(HttpState {
             readiness: self.readiness.clone(),
             metrics: self.metrics.clone(),
+            room: self.gate.clone(),
         });
         let calls = Routes::new(services::jobs::service(gateway.clone()))
             .add_service(services::admin::service(gateway))
             .add_service(services::workers::service(self.sessions.clone()));
-        Routes::from(calls.into_axum_router().merge(pages)).prepare()
+        let routes = calls.into_axum_router().merge(pages);
+        let house = House::from(self.cluster.peers().local());
+        Routes::from(house.answer_strays(Door::Clients, routes)).prepare()
     }
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use leasehold_consensus::{Group, GroupOptions, Machine, OpenGroupError, Retention, Timings};
 use leasehold_storage::{
-    CheckpointOptions, CheckpointStore, DataFolder, Disk, DiskFile, LogOptions, LogStore, OpenMode,
-    SegmentedLog,
+    CheckpointOptions, CheckpointStore, DataFolder, Disk, DiskFile, DiskSpace, LogOptions,
+    LogStore, LogWriter, OpenMode, SegmentedLog,
 };
 use leasehold_types::{GroupId, NodeId};
 
 use super::error::StartError;
 use crate::config::StorageConfig;
+use crate::disk::Watermarks;
 use crate::peers::Peers;
 use crate::seam::Seam;
 
@@ -36,7 +37,7 @@ impl Store {
             zero_fill: config.zero_fill,
             ..LogOptions::default()
         };
-        let (log, writer) = SegmentedLog::open(Arc::clone(&seam.disk), options)?;
+        let (log, writer) = open_log(&folder, seam, options)?;
         seam.threads
             .run_log_writer(writer)
             .map_err(StartError::Thread)?;
@@ -60,6 +61,14 @@ impl Store {
 
     pub(super) fn log(&self) -> Arc<dyn LogStore> {
         Arc::clone(&self.log) as Arc<dyn LogStore>
+    }
+
+    /// Where the room on the volume gets short.
+    pub(super) fn watermarks(&self) -> Watermarks {
+        Watermarks {
+            low: u64::from(self.config.free_mib_min) * MIB,
+            segment: u64::from(self.config.segment_mib) * MIB,
+        }
     }
 
     /// Takes no more writes; those under way are still synced.
@@ -94,6 +103,25 @@ fn checkpoints(config: &StorageConfig, seam: &Seam) -> CheckpointStore {
         ..CheckpointOptions::default()
     };
     CheckpointStore::new(Arc::clone(&seam.disk), options)
+}
+
+/// SUBTLE: a node is known by its folder before it writes to its log. So where there is an identity there must be a log,
+/// whose votes would be forgotten else; and where there is a log there must be an identity, or another node would take
+/// over the votes of this one.
+fn open_log(
+    folder: &DataFolder,
+    seam: &Seam,
+    options: LogOptions,
+) -> Result<(SegmentedLog, LogWriter), StartError> {
+    let disk = Arc::clone(&seam.disk);
+    if folder.identity().is_some() {
+        return Ok(SegmentedLog::open_existing(disk, options)?);
+    }
+    let (log, writer) = SegmentedLog::open(disk, options)?;
+    match log.is_empty() {
+        true => Ok((log, writer)),
+        false => Err(StartError::NoIdentity),
+    }
 }
 
 /// Opens groups, all with the same settings.
@@ -170,7 +198,7 @@ impl Disk for Lent {
         self.disk()?.sync_folder()
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
-        self.disk()?.free_bytes()
+    fn space(&self) -> io::Result<DiskSpace> {
+        self.disk()?.space()
     }
 }

@@ -1,16 +1,21 @@
 //! Watches for what a running node cannot go on with.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use leasehold_api::ApiError;
+use leasehold_storage::{LogHealth, LogStore};
 use tokio::sync::watch;
 
 use super::error::NodeError;
 use crate::cluster::{Cluster, announce};
-use crate::shards::DiskHealth;
+use crate::disk::DiskHealth;
+use crate::shards::{Handover, hand_over};
 
-type Ended = watch::Sender<Option<NodeError>>;
+pub(super) type Ended = watch::Sender<Option<NodeError>>;
 
 /// Only the first reason counts: the others follow from it.
-fn end(ended: &Ended, error: NodeError) {
+pub(super) fn end(ended: &Ended, error: NodeError) {
     ended.send_if_modified(|known| {
         if known.is_some() {
             return false;
@@ -21,23 +26,69 @@ fn end(ended: &Ended, error: NodeError) {
     });
 }
 
-pub(super) async fn disk(mut health: watch::Receiver<DiskHealth>, ended: Ended) {
-    if health
-        .wait_for(|health| *health == DiskHealth::Dead)
-        .await
-        .is_ok()
-    {
-        end(&ended, NodeError::DiskLost);
+/// The end that a lost disk is for the node.
+#[derive(Clone)]
+pub(super) struct Lost {
+    pub(super) log: Arc<dyn LogStore>,
+    pub(super) folder: PathBuf,
+}
+
+impl Lost {
+    pub(super) async fn watch(self, mut health: watch::Receiver<DiskHealth>, ended: Ended) {
+        let is_lost = |health: &DiskHealth| *health == DiskHealth::Dead;
+        if health.wait_for(is_lost).await.is_ok() {
+            end(&ended, self.reason());
+        }
+    }
+
+    /// Whether the log has ended: what depends on it says so first, and less well.
+    fn has_failed(&self) -> bool {
+        self.log.health().failed.is_some()
+    }
+
+    fn reason(self) -> NodeError {
+        let LogHealth {
+            failed,
+            failed_for_space,
+            unsynced_batches,
+            ..
+        } = self.log.health();
+        let stalled = || format!("{unsynced_batches} writes were not synced in 10 s");
+        NodeError::DiskLost {
+            folder: self.folder,
+            reason: failed.unwrap_or_else(stalled),
+            is_full: failed_for_space,
+        }
     }
 }
 
-pub(super) async fn metadata(cluster: Cluster, ended: Ended) {
+/// Gives the metadata's leadership away when the disk hangs or is full. The shards' leaders see to themselves.
+pub(super) async fn metadata_leadership(cluster: Cluster, mut health: watch::Receiver<DiskHealth>) {
+    let within = cluster.raft_timings().leader_lease() * 2;
+    while health.changed().await.is_ok() {
+        if !health.borrow_and_update().hands_over() {
+            continue;
+        }
+        match hand_over(cluster.group(), cluster.peers(), within).await {
+            Ok(Handover::Needless | Handover::SuccessorLost(_)) => {}
+            Ok(Handover::Passed(to)) => {
+                tracing::info!(%to, "leadership of the metadata handed over");
+            }
+            Err(error) => tracing::warn!(%error, "leadership of the metadata not handed over"),
+        }
+    }
+}
+
+pub(super) async fn metadata(cluster: Cluster, lost: Lost, ended: Ended) {
     let mut status = cluster.group().watch();
     let reason = match status.wait_for(|status| status.fatal.is_some()).await {
         Ok(status) => status.fatal.clone().unwrap_or_default(),
         Err(_) => "its task is gone".to_owned(),
     };
-    end(&ended, NodeError::Metadata { reason });
+    match lost.has_failed() {
+        true => end(&ended, lost.reason()),
+        false => end(&ended, NodeError::Metadata { reason }),
+    }
 }
 
 /// Tells the cluster that this node started, and takes its no for an answer.

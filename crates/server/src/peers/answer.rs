@@ -37,7 +37,8 @@ pub(super) async fn exchange(
 ) -> Result<impl Stream<Item = Result<v1::PeerFrame, Status>> + Send + use<>, Status> {
     let context = peers.context();
     let introduced = introduce(context, &mut calls).await?;
-    peers.know(introduced.node, introduced.boots, &introduced.peer_address);
+    tracing::debug!(peer = %introduced, "dialled by a peer");
+    peers.know(introduced.node, introduced.boot, &introduced.peer_address);
     let (answers, queue) = mpsc::channel(QUEUED_ANSWERS);
     let hello = v1::PeerFrame {
         number: 0,
@@ -65,9 +66,8 @@ async fn introduce(
         .local
         .check(hello_in(first), |node| context.book.boots(node));
     introduced.map_err(|refusal| {
-        let message = refusal.to_string();
-        context.refusals.say(&message);
-        ApiError::new(refusal.code(), message).into()
+        context.refusals.say(&refusal);
+        ApiError::new(refusal.code(), refusal.to_string()).into()
     })
 }
 

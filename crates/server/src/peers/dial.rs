@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use leasehold_api::status::is_certainly_unsent;
-use leasehold_api::v1;
 use leasehold_api::v1::peers_client::PeersClient;
+use leasehold_api::{ApiError, v1};
+use leasehold_types::ErrorCode;
 use tokio::time::timeout;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
@@ -38,16 +40,32 @@ pub(super) async fn connect(
         .max_encoding_message_size(FRAME_BYTES))
 }
 
+/// Why a join has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JoinCallError {
+    /// As with every call between nodes.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// Something answers at the address that is no door for other nodes.
+    #[error("{address} is not where nodes join: {}", cause.message)]
+    WrongDoor {
+        /// Where it was asked.
+        address: String,
+        /// What it said.
+        cause: Box<ApiError>,
+    },
+}
+
 /// One join, on a connection of its own.
 ///
 /// # Errors
-/// As with every call between nodes; a repeated join is the same join.
+/// [`JoinCallError`]; a repeated join is the same join.
 pub(crate) async fn join(
     net: &Arc<dyn Net>,
     address: &str,
     request: v1::JoinRequest,
     ttl: Duration,
-) -> Result<v1::JoinResponse, CallError> {
+) -> Result<v1::JoinResponse, JoinCallError> {
     let to = address.to_owned();
     let mut sent = false;
     let joining = async {
@@ -57,23 +75,31 @@ pub(crate) async fn join(
     };
     match timeout(ttl, Box::pin(joining)).await {
         Ok(Ok(Ok(response))) => Ok(response.into_inner()),
-        Ok(Ok(Err(status))) if is_certainly_unsent(&status) => Err(CallError::NotSent {
-            to,
-            reason: with_causes(&status),
-        }),
-        Ok(Ok(Err(status))) => Err(CallError::Unknown {
-            to,
-            reason: with_causes(&status),
-        }),
-        Ok(Err(reason)) => Err(CallError::NotSent { to, reason }),
+        Ok(Ok(Err(status))) => Err(not_joined(to, status)),
+        Ok(Err(reason)) => Err(CallError::NotSent { to, reason }.into()),
         Err(_) => {
             let reason = format!("it did not answer within {ttl:?}");
             Err(match sent {
                 true => CallError::Unknown { to, reason },
                 false => CallError::NotSent { to, reason },
-            })
+            }
+            .into())
         }
     }
+}
+
+/// A node's own no comes inside of its answer: a bare status is from something before it.
+fn not_joined(to: String, status: Status) -> JoinCallError {
+    let reason = with_causes(&status);
+    if is_certainly_unsent(&status) {
+        return CallError::NotSent { to, reason }.into();
+    }
+    let cause = ApiError::from(status);
+    if cause.code == ErrorCode::Unsupported {
+        let (address, cause) = (to, Box::new(cause));
+        return JoinCallError::WrongDoor { address, cause };
+    }
+    CallError::Unknown { to, reason }.into()
 }
 
 /// An error with what caused it: a transport's own words alone say only that there was an error.

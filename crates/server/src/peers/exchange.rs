@@ -10,6 +10,7 @@ use tonic::transport::Channel;
 
 use super::hello::Introduced;
 use super::lane::Lane;
+use super::link::NoLink;
 use super::links::Context;
 
 /// One stream of a connection, opened: calls go in at the lane, answers come out of the stream.
@@ -24,7 +25,7 @@ pub(super) async fn open(
     mut client: PeersClient<Channel>,
     to: NodeId,
     context: &Context,
-) -> Result<Opened, String> {
+) -> Result<Opened, NoLink> {
     let hello = context.local.hello(to);
     let (lane, frames) = Lane::new(hello, context.clock.now());
     let answers = send(&mut client, frames).await?;
@@ -39,26 +40,22 @@ pub(super) async fn open(
 async fn send(
     client: &mut PeersClient<Channel>,
     frames: impl Stream<Item = v1::PeerFrame> + Send + 'static,
-) -> Result<Streaming<v1::PeerFrame>, String> {
-    let opened = client.exchange(frames).await;
-    let opened = opened.map_err(|status| status.message().to_owned())?;
-    Ok(opened.into_inner())
+) -> Result<Streaming<v1::PeerFrame>, NoLink> {
+    Ok(client.exchange(frames).await?.into_inner())
 }
 
 async fn introduce(
     mut answers: Streaming<v1::PeerFrame>,
     to: NodeId,
     context: &Context,
-) -> Result<(Introduced, Streaming<v1::PeerFrame>), String> {
-    let first = answers.message().await;
-    let first = first.map_err(|status| status.message().to_owned())?;
-    let hello = hello_in(first);
+) -> Result<(Introduced, Streaming<v1::PeerFrame>), NoLink> {
+    let hello = hello_in(answers.message().await?);
     let introduced = context
         .local
-        .check(hello, |node| context.book.boots(node))
-        .map_err(|refusal| refusal.to_string())?;
+        .check(hello, |node| context.book.boots(node))?;
     if introduced.node != to {
-        return Err(format!("node {} answers at this address", introduced.node));
+        let why = format!("node {} answers at this address", introduced.node);
+        return Err(NoLink::soon(why));
     }
     Ok((introduced, answers))
 }

@@ -1,18 +1,15 @@
 //! Who is at the other end: the first message in each direction of every exchange.
 //!
-//! Checked by both ends, as values: a node of another cluster, a node that was meant for another address, an old copy
-//! of a data folder and a version too far away are each refused by name. An old copy must be kept out here already,
-//! since its votes would be counted a second time.
+//! Checked by both ends, as values: a node of another cluster, a node that was meant for another address, an old or a
+//! second copy of a data folder and a version too far away are each refused by name. A copy must be kept out here
+//! already, since its votes would be counted a second time.
 
 use std::fmt;
 
 use leasehold_api::v1;
-use leasehold_types::{BootCount, ClusterId, ErrorCode, NodeId};
+use leasehold_types::{Boot, BootCount, BootMark, BootStanding, ClusterId, ErrorCode, NodeId};
 
-/// Oldest protocol between nodes that this version speaks.
-pub const PROTOCOL_MIN: u32 = 1;
-/// Newest protocol between nodes that this version speaks.
-pub const PROTOCOL_MAX: u32 = 1;
+use super::protocol::{NoProtocol, Protocol, ProtocolRange};
 
 /// What a node says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +19,9 @@ pub struct LocalNode {
     /// Its id.
     pub node: NodeId,
     /// Which start of its data folder this is.
-    pub boots: BootCount,
+    pub boot: Boot,
+    /// What it speaks.
+    pub protocols: ProtocolRange,
     /// `host:port` where clients reach it.
     pub client_address: String,
     /// `host:port` where other nodes reach it.
@@ -37,7 +36,7 @@ pub enum HelloRefusal {
     Malformed(String),
     /// Another cluster.
     #[error(
-        "node {ours} belongs to cluster {our_cluster}, the other side to {their_cluster}: \
+        "node {ours} belongs to cluster {our_cluster}, node {theirs} to {their_cluster}: \
          one of them is configured with an address of the other cluster, or has its data folder"
     )]
     OtherCluster {
@@ -45,8 +44,12 @@ pub enum HelloRefusal {
         ours: NodeId,
         /// Its cluster.
         our_cluster: ClusterId,
-        /// The other side's.
+        /// The other side.
+        theirs: NodeId,
+        /// Its cluster.
         their_cluster: ClusterId,
+        /// The node of its cluster that it looks for here.
+        meant: NodeId,
     },
     /// The node meant is not the one that answers.
     #[error(
@@ -62,7 +65,7 @@ pub enum HelloRefusal {
     /// An old copy of a data folder.
     #[error(
         "node {node} was seen at {seen} and now shows {given}: its data folder is an old copy; \
-         bring back the newest one, or start it with an empty folder to join as a new node"
+         bring back the newest one, or join as a new node, with an empty folder and another peer address"
     )]
     OldBoot {
         /// Whose folder it is.
@@ -72,21 +75,20 @@ pub enum HelloRefusal {
         /// What it shows now.
         given: BootCount,
     },
-    /// No protocol in common.
+    /// A second copy of a data folder.
     #[error(
-        "node {ours} speaks protocol {PROTOCOL_MIN} to {PROTOCOL_MAX} between nodes, node {theirs} speaks {min} to {max}: \
-         upgrade one version at a time"
+        "node {node} was seen at {boot} from another copy of its data folder: stop one of the two; \
+         the newest folder is the one to keep"
     )]
-    Protocol {
-        /// Who refuses.
-        ours: NodeId,
-        /// The other side.
-        theirs: NodeId,
-        /// Oldest protocol that the other side speaks.
-        min: u32,
-        /// Newest protocol that the other side speaks.
-        max: u32,
+    TwinBoot {
+        /// Whose folder it is.
+        node: NodeId,
+        /// The start that both show.
+        boot: BootCount,
     },
+    /// No protocol in common.
+    #[error(transparent)]
+    Protocol(#[from] NoProtocol),
 }
 
 impl HelloRefusal {
@@ -97,8 +99,10 @@ impl HelloRefusal {
             Self::Malformed(_) => ErrorCode::InvalidArgument,
             // The address is stale for now: whoever moved makes itself known.
             Self::OtherNode { .. } => ErrorCode::Unavailable,
-            Self::OtherCluster { .. } | Self::OldBoot { .. } => ErrorCode::FailedPrecondition,
-            Self::Protocol { .. } => ErrorCode::Unsupported,
+            Self::OtherCluster { .. } | Self::OldBoot { .. } | Self::TwinBoot { .. } => {
+                ErrorCode::FailedPrecondition
+            }
+            Self::Protocol(_) => ErrorCode::Unsupported,
         }
     }
 }
@@ -107,16 +111,18 @@ impl HelloRefusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Introduced {
     pub(crate) node: NodeId,
-    pub(crate) boots: BootCount,
+    pub(crate) boot: Boot,
     pub(crate) peer_address: String,
+    /// What both ends speak.
+    pub(crate) protocol: Protocol,
 }
 
 impl fmt::Display for Introduced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "node {} ({}) at {}",
-            self.node, self.boots, self.peer_address
+            "node {} ({}) at {}, protocol {}",
+            self.node, self.boot, self.peer_address, self.protocol
         )
     }
 }
@@ -127,9 +133,10 @@ impl LocalNode {
         v1::PeerHello {
             cluster_id: self.cluster.to_string(),
             node_id: self.node.get(),
-            boots: self.boots.get(),
-            protocol_min: PROTOCOL_MIN,
-            protocol_max: PROTOCOL_MAX,
+            boots: self.boot.count.get(),
+            boot_mark: self.boot.mark.get(),
+            protocol_min: self.protocols.min,
+            protocol_max: self.protocols.max,
             client_address: self.client_address.clone(),
             peer_address: self.peer_address.clone(),
             to_node_id: to.get(),
@@ -140,35 +147,32 @@ impl LocalNode {
     pub(crate) fn check(
         &self,
         hello: Option<v1::PeerHello>,
-        seen: impl FnOnce(NodeId) -> Option<BootCount>,
+        seen: impl FnOnce(NodeId) -> Option<Boot>,
     ) -> Result<Introduced, HelloRefusal> {
         let hello = hello.ok_or_else(|| HelloRefusal::Malformed("it is something else".into()))?;
-        let theirs = NodeId::new(hello.node_id);
-        self.check_cluster(&hello.cluster_id)?;
+        let node = NodeId::new(hello.node_id);
+        self.check_cluster(&hello)?;
         let meant = NodeId::new(hello.to_node_id);
         if meant != self.node {
             let found = self.node;
             return Err(HelloRefusal::OtherNode { meant, found });
         }
-        self.check_protocol(theirs, hello.protocol_min, hello.protocol_max)?;
-        let given = BootCount::new(hello.boots);
-        match seen(theirs) {
-            Some(seen) if given < seen => Err(HelloRefusal::OldBoot {
-                node: theirs,
-                seen,
-                given,
-            }),
-            Some(_) | None => Ok(Introduced {
-                node: theirs,
-                boots: given,
-                peer_address: hello.peer_address,
-            }),
-        }
+        let protocol = self.agree(&hello)?;
+        let boot = Boot {
+            count: BootCount::new(hello.boots),
+            mark: BootMark::new(hello.boot_mark),
+        };
+        check_boot(node, boot, seen(node))?;
+        Ok(Introduced {
+            node,
+            boot,
+            peer_address: hello.peer_address,
+            protocol,
+        })
     }
 
-    fn check_cluster(&self, theirs: &str) -> Result<(), HelloRefusal> {
-        let their_cluster: ClusterId = theirs
-            .parse()
+    fn check_cluster(&self, hello: &v1::PeerHello) -> Result<(), HelloRefusal> {
+        let their_cluster: ClusterId = (hello.cluster_id.parse())
             .map_err(|error| HelloRefusal::Malformed(format!("{error}")))?;
         if their_cluster == self.cluster {
             return Ok(());
@@ -176,37 +180,58 @@ impl LocalNode {
         Err(HelloRefusal::OtherCluster {
             ours: self.node,
             our_cluster: self.cluster,
+            theirs: NodeId::new(hello.node_id),
             their_cluster,
+            meant: NodeId::new(hello.to_node_id),
         })
     }
 
-    fn check_protocol(&self, theirs: NodeId, min: u32, max: u32) -> Result<(), HelloRefusal> {
-        if speaks_one_of(min, max) {
-            return Ok(());
-        }
-        Err(HelloRefusal::Protocol {
-            ours: self.node,
-            theirs,
-            min,
-            max,
-        })
+    fn agree(&self, hello: &v1::PeerHello) -> Result<Protocol, NoProtocol> {
+        let theirs = ProtocolRange {
+            min: hello.protocol_min,
+            max: hello.protocol_max,
+        };
+        let ours = format!("node {}", self.node);
+        let other = format!("node {}", NodeId::new(hello.node_id));
+        self.protocols.agree(ours, theirs, other)
     }
 }
 
-/// Whether some protocol is in both ranges.
-pub(crate) const fn speaks_one_of(min: u32, max: u32) -> bool {
-    min <= max && min <= PROTOCOL_MAX && max >= PROTOCOL_MIN
+fn check_boot(node: NodeId, given: Boot, seen: Option<Boot>) -> Result<(), HelloRefusal> {
+    let Some(seen) = seen else {
+        return Ok(());
+    };
+    match given.standing(seen) {
+        BootStanding::Newer | BootStanding::Same => Ok(()),
+        BootStanding::Older => Err(HelloRefusal::OldBoot {
+            node,
+            seen: seen.count,
+            given: given.count,
+        }),
+        BootStanding::Twin => Err(HelloRefusal::TwinBoot {
+            node,
+            boot: given.count,
+        }),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn boot(count: u64, mark: u64) -> Boot {
+        Boot {
+            count: BootCount::new(count),
+            mark: BootMark::new(mark),
+        }
+    }
+
     fn node(id: u64, boots: u64) -> LocalNode {
         LocalNode {
             cluster: ClusterId::from_random(7),
             node: NodeId::new(id),
-            boots: BootCount::new(boots),
+            boot: boot(boots, 1),
+            protocols: ProtocolRange::SPOKEN,
             client_address: "a:1".to_owned(),
             peer_address: "a:2".to_owned(),
         }
@@ -217,14 +242,16 @@ mod tests {
         at: &LocalNode,
         seen: Option<u64>,
     ) -> Result<Introduced, HelloRefusal> {
-        at.check(Some(from.hello(at.node)), |_| seen.map(BootCount::new))
+        at.check(Some(from.hello(at.node)), |_| {
+            seen.map(|count| boot(count, 1))
+        })
     }
 
     #[test]
     fn node_of_the_same_cluster_is_taken_with_its_newest_address() {
         let introduced = met(&node(3, 5), &node(4, 1), Some(5)).unwrap();
         assert_eq!(introduced.node, NodeId::new(3));
-        assert_eq!(introduced.boots, BootCount::new(5));
+        assert_eq!(introduced.boot, boot(5, 1));
         assert_eq!(introduced.peer_address, "a:2");
         assert!(met(&node(3, 5), &node(4, 1), None).is_ok());
     }
@@ -239,6 +266,16 @@ mod tests {
         );
         assert!(message.contains("empty folder"), "{message}");
         assert_eq!(refusal.code(), ErrorCode::FailedPrecondition);
+    }
+
+    #[test]
+    fn second_start_under_one_count_is_refused_as_a_copy() {
+        let mut twin = node(3, 5);
+        twin.boot.mark = BootMark::new(2);
+        let refusal = met(&twin, &node(4, 1), Some(5)).unwrap_err();
+        assert_eq!(refusal.code(), ErrorCode::FailedPrecondition);
+        assert!(refusal.to_string().contains("another copy"), "{refusal}");
+        assert!(met(&twin, &node(4, 1), Some(4)).is_ok());
     }
 
     #[test]
@@ -261,17 +298,27 @@ mod tests {
 
     #[test]
     fn version_without_a_protocol_in_common_is_refused_with_both_ranges() {
-        let mut hello = node(3, 1).hello(NodeId::new(4));
-        hello.protocol_min = PROTOCOL_MAX + 1;
-        hello.protocol_max = PROTOCOL_MAX + 2;
-        let refusal = node(4, 1).check(Some(hello), |_| None).unwrap_err();
-        assert_eq!(refusal.code(), ErrorCode::Unsupported);
-        let message = refusal.to_string();
-        assert!(
-            message.contains(&format!("{} to {}", PROTOCOL_MAX + 1, PROTOCOL_MAX + 2)),
-            "{message}"
-        );
-        assert!(speaks_one_of(0, PROTOCOL_MAX) && !speaks_one_of(2, 1));
+        let (mut newer, mut older) = (node(3, 1), node(4, 1));
+        newer.protocols = ProtocolRange { min: 6, max: 7 };
+        older.protocols = ProtocolRange { min: 4, max: 5 };
+        for (from, at) in [(&newer, &older), (&older, &newer)] {
+            let refusal = met(from, at, None).unwrap_err();
+            assert_eq!(refusal.code(), ErrorCode::Unsupported);
+            let message = refusal.to_string();
+            for part in ["6 to 7", "4 to 5", "upgrade node n4"] {
+                assert!(message.contains(part), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn versions_that_overlap_speak_the_newest_that_both_know() {
+        let (mut newer, mut older) = (node(3, 1), node(4, 1));
+        newer.protocols = ProtocolRange { min: 5, max: 7 };
+        older.protocols = ProtocolRange { min: 4, max: 6 };
+        for (from, at) in [(&newer, &older), (&older, &newer)] {
+            assert_eq!(met(from, at, None).unwrap().protocol.get(), 6);
+        }
     }
 
     #[test]

@@ -1,27 +1,96 @@
 //! This node's one connection to another: made, watched, dropped, made again, for as long as the node runs.
 //!
 //! Nothing is queued for a peer that is not connected: a call then fails at once as *not sent*, and whoever called
-//! decides whether to wait. What is silent is asked for a sign of life, and dropped when none comes.
+//! decides whether to wait. What is silent is asked for a sign of life, and dropped when none comes. A peer that refuses
+//! this node for what it is, or is refused, is dialled slowly: somebody has to do something about it first, and a node
+//! that was started again makes itself known.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use leasehold_api::v1;
 use leasehold_api::v1::peer_frame::Body;
+use leasehold_api::{ApiError, v1};
 use leasehold_core::policy::BackoffPolicy;
 use leasehold_core::retry::backoff;
-use leasehold_types::NodeId;
+use leasehold_types::{ErrorCode, NodeId};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
-use tonic::Streaming;
+use tonic::{Status, Streaming};
 
 use super::dial;
 use super::exchange::{self, Opened};
+use super::hello::HelloRefusal;
 use super::lane::{Lane, LaneError};
 use super::links::Context;
+use super::protocol::Protocol;
 
 /// Ceiling of the first wait before a peer is dialled again.
 const REDIAL_BASE: Duration = Duration::from_millis(50);
+
+/// Ceiling of the wait before a peer is dialled again that will not have this node, or that this node will not have.
+const REFUSED: Duration = Duration::from_secs(30);
+
+/// Why there is no connection, and how soon the next try may help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NoLink {
+    why: String,
+    pace: Pace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Soon,
+    Slowly,
+}
+
+impl NoLink {
+    pub(super) fn soon(why: String) -> Self {
+        let pace = Pace::Soon;
+        Self { why, pace }
+    }
+
+    fn of(code: ErrorCode, why: String) -> Self {
+        let pace = match code {
+            ErrorCode::FailedPrecondition | ErrorCode::Unsupported => Pace::Slowly,
+            ErrorCode::InvalidArgument
+            | ErrorCode::NotFound
+            | ErrorCode::AlreadyExists
+            | ErrorCode::StaleFence
+            | ErrorCode::Conflict
+            | ErrorCode::NotLeader
+            | ErrorCode::Unavailable
+            | ErrorCode::ResourceExhausted
+            | ErrorCode::Unknown
+            | ErrorCode::PermissionDenied
+            | ErrorCode::Internal => Pace::Soon,
+        };
+        Self { why, pace }
+    }
+
+    fn at(self, address: &str) -> Self {
+        let why = format!("at {address}: {}", self.why);
+        Self { why, ..self }
+    }
+}
+
+impl From<String> for NoLink {
+    fn from(why: String) -> Self {
+        Self::soon(why)
+    }
+}
+
+impl From<HelloRefusal> for NoLink {
+    fn from(refusal: HelloRefusal) -> Self {
+        Self::of(refusal.code(), refusal.to_string())
+    }
+}
+
+impl From<Status> for NoLink {
+    fn from(status: Status) -> Self {
+        let why = status.message().to_owned();
+        Self::of(ApiError::from(status).code, why)
+    }
+}
 
 /// Which of a connection's streams a call takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +117,7 @@ enum State {
 struct Wire {
     raft: Lane,
     work: Lane,
+    protocol: Protocol,
 }
 
 impl Wire {
@@ -86,6 +156,22 @@ impl Link {
         self.with_state(|state| matches!(state, State::Up(_)))
     }
 
+    /// What both ends speak, while they are connected.
+    pub(super) fn protocol(&self) -> Option<Protocol> {
+        self.with_state(|state| match state {
+            State::Up(wire) => Some(wire.protocol),
+            State::Down { .. } => None,
+        })
+    }
+
+    /// Why there is no connection, if there is none.
+    pub(super) fn why_down(&self) -> Option<String> {
+        self.with_state(|state| match state {
+            State::Up(_) => None,
+            State::Down { why } => Some(why.clone()),
+        })
+    }
+
     /// The peer is somewhere else now, or may be back: no need to wait any longer.
     pub(super) fn redial(&self) {
         self.redial.notify_one();
@@ -95,16 +181,16 @@ impl Link {
     pub(super) async fn run(self: Arc<Self>, context: Arc<Context>) {
         let mut tried = 0;
         loop {
-            let why = match self.connect(&context).await {
+            let missed = match self.connect(&context).await {
                 Ok(connected) => {
                     tried = 0;
-                    self.serve(connected, &context).await
+                    NoLink::soon(self.serve(connected, &context).await)
                 }
-                Err(why) => why,
+                Err(missed) => missed,
             };
-            self.down(why);
+            self.down(missed.why);
             tried += 1;
-            let wait = backoff(&redial_policy(&context), tried, context.entropy.next());
+            let wait = wait(missed.pace, tried, &context);
             tokio::select! {
                 biased;
                 () = self.redial.notified() => tried = 0,
@@ -113,17 +199,20 @@ impl Link {
         }
     }
 
-    async fn connect(&self, context: &Context) -> Result<(Opened, Opened), String> {
+    async fn connect(&self, context: &Context) -> Result<(Opened, Opened), NoLink> {
         let address = context.book.address(self.to);
-        let address = address.ok_or_else(|| "its address is not known".to_owned())?;
+        let address = address.ok_or_else(|| NoLink::soon("its address is not known".to_owned()))?;
         let patience = context.patience.connect;
         match timeout(patience, Box::pin(self.open(&address, context))).await {
-            Ok(opened) => opened.map_err(|why| format!("at {address}: {why}")),
-            Err(_) => Err(format!("at {address}: no connection within {patience:?}")),
+            Ok(opened) => opened.map_err(|missed| missed.at(&address)),
+            Err(_) => {
+                let why = format!("no connection within {patience:?}");
+                Err(NoLink::soon(why).at(&address))
+            }
         }
     }
 
-    async fn open(&self, address: &str, context: &Context) -> Result<(Opened, Opened), String> {
+    async fn open(&self, address: &str, context: &Context) -> Result<(Opened, Opened), NoLink> {
         let client = dial::connect(&context.net, address).await?;
         let raft = exchange::open(client.clone(), self.to, context).await?;
         let work = exchange::open(client, self.to, context).await?;
@@ -135,10 +224,11 @@ impl Link {
         let introduced = raft.introduced;
         context
             .book
-            .note(introduced.node, introduced.boots, &introduced.peer_address);
+            .note(introduced.node, introduced.boot, &introduced.peer_address);
         let wire = Arc::new(Wire {
             raft: raft.lane,
             work: work.lane,
+            protocol: introduced.protocol,
         });
         self.up(&wire, &introduced.to_string());
         let why = tokio::select! {
@@ -183,10 +273,19 @@ impl Link {
     }
 }
 
-fn redial_policy(context: &Context) -> BackoffPolicy {
-    BackoffPolicy {
+fn wait(pace: Pace, tried: u32, context: &Context) -> Duration {
+    let random = context.entropy.next();
+    let soon = BackoffPolicy {
         base: REDIAL_BASE,
         cap: context.patience.silence / 3,
+    };
+    let slowly = BackoffPolicy {
+        base: REFUSED / 2,
+        cap: REFUSED / 2,
+    };
+    match pace {
+        Pace::Soon => backoff(&soon, tried, random),
+        Pace::Slowly => REFUSED / 2 + backoff(&slowly, tried, random),
     }
 }
 

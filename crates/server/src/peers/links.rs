@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use leasehold_api::v1::peer_frame::Body;
 use leasehold_consensus::Timings;
-use leasehold_types::{BootCount, NodeId};
+use leasehold_types::{Boot, NodeId};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Patience;
 use super::book::Book;
-use super::hello::LocalNode;
+use super::hello::{HelloRefusal, LocalNode};
 use super::lane::LaneError;
 use super::link::{Link, Stream};
+use super::protocol::Protocol;
 use crate::seam::{Clock, Entropy, Net, Seam};
 
 /// What the connections to other nodes work with.
@@ -54,16 +56,27 @@ pub(super) struct Context {
     pub(super) snapshot_bytes_per_second: u64,
 }
 
-/// Says once that somebody is refused: it comes back several times a second.
+/// Refusals that are remembered as said.
+const SAID: usize = 64;
+
+/// Says once that somebody is refused: it comes back again and again.
 #[derive(Default)]
-pub(super) struct Refusals(Mutex<String>);
+pub(super) struct Refusals {
+    said: Mutex<BTreeSet<String>>,
+    stranger: watch::Sender<Option<HelloRefusal>>,
+}
 
 impl Refusals {
-    pub(super) fn say(&self, refusal: &str) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *last != refusal {
-            refusal.clone_into(&mut last);
-            tracing::warn!(refusal, "peer refused");
+    pub(super) fn say(&self, refusal: &HelloRefusal) {
+        if matches!(refusal, HelloRefusal::OtherCluster { .. }) {
+            self.stranger.send_replace(Some(refusal.clone()));
+        }
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.len() >= SAID {
+            said.clear();
+        }
+        if said.insert(refusal.to_string()) {
+            tracing::warn!(%refusal, "peer refused");
         }
     }
 }
@@ -94,18 +107,50 @@ impl Peers {
 
     /// Notes where a node can be reached and from then on keeps it connected. What is older than what is known changes
     /// nothing.
-    pub fn know(&self, node: NodeId, boots: BootCount, address: &str) {
+    pub fn know(&self, node: NodeId, boot: impl Into<Boot>, address: &str) {
+        self.learn(node, |book| book.note(node, boot.into(), address));
+    }
+
+    /// The same, where the cluster has agreed on it: of two starts under one count it is the one that stands.
+    pub(crate) fn settle(&self, node: NodeId, boot: Boot, address: &str) {
+        self.learn(node, |book| book.settle(node, boot, address));
+    }
+
+    fn learn(&self, node: NodeId, note: impl FnOnce(&Book) -> bool) {
         if node == self.local().node || self.inner.stop.is_cancelled() {
             return;
         }
-        let moved = self.inner.context.book.note(node, boots, address);
+        let is_news = note(&self.inner.context.book);
         if let Some(link) = self.link(node) {
-            if moved {
+            if is_news {
                 link.redial();
             }
             return;
         }
         self.start_link(node);
+    }
+
+    /// The protocol that this node and another speak with each other; none while they are not connected.
+    #[must_use]
+    pub fn protocol(&self, node: NodeId) -> Option<Protocol> {
+        self.link(node)?.protocol()
+    }
+
+    /// Why calls to a node cannot be sent now; none if they can.
+    #[must_use]
+    pub fn unreachable_reason(&self, node: NodeId) -> Option<String> {
+        if node == self.local().node {
+            return None;
+        }
+        match self.link(node) {
+            Some(link) => link.why_down(),
+            None => Some("it is not known here".to_owned()),
+        }
+    }
+
+    /// The last node of another cluster that took this one for one of its own.
+    pub(crate) fn stranger(&self) -> watch::Receiver<Option<HelloRefusal>> {
+        self.inner.context.refusals.stranger.subscribe()
     }
 
     /// Whether calls to a node can be sent now. A node always reaches itself.
@@ -153,7 +198,7 @@ impl Peers {
     }
 
     /// All other nodes, with their newest start and where they were last reached.
-    pub(crate) fn heard_of(&self) -> Vec<(NodeId, BootCount, String)> {
+    pub(crate) fn heard_of(&self) -> Vec<(NodeId, Boot, String)> {
         self.inner.context.book.entries()
     }
 

@@ -21,6 +21,7 @@ mod hello;
 mod lane;
 mod link;
 mod links;
+mod protocol;
 mod serve;
 mod snapshot;
 #[cfg(test)]
@@ -35,8 +36,10 @@ use leasehold_consensus::SnapshotParts;
 use leasehold_types::{GroupId, NodeId};
 
 pub use call::CallError;
-pub use hello::{HelloRefusal, LocalNode, PROTOCOL_MAX, PROTOCOL_MIN};
+pub use dial::JoinCallError;
+pub use hello::{HelloRefusal, LocalNode};
 pub use links::{PeerOptions, Peers};
+pub use protocol::{NoProtocol, PROTOCOL_MAX, PROTOCOL_MIN, Protocol, ProtocolRange};
 
 /// Largest message between two nodes, in bytes. What is larger is refused before it is sent.
 pub const FRAME_BYTES: usize = 16 * 1024 * 1024;
@@ -135,16 +138,15 @@ impl Peers {
     /// Asks the node at an address to let this one join, on a connection of its own.
     ///
     /// # Errors
-    /// As with [`Peers::call_shard`]; a repeated join is the same join.
+    /// [`JoinCallError`]; a repeated join is the same join.
     pub async fn join(
         &self,
         address: &str,
         request: v1::JoinRequest,
         ttl: Duration,
-    ) -> Result<v1::JoinResponse, CallError> {
+    ) -> Result<v1::JoinResponse, JoinCallError> {
         dial::join(self.net(), address, request, ttl).await
     }
 }
 
 pub(crate) use dial::join;
-pub(crate) use hello::speaks_one_of;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use futures_util::Stream;
 use leasehold_api::v1::peers_server::{Peers as PeersService, PeersServer};
 use leasehold_api::{ApiError, v1};
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::links::Peers;
 use super::{FRAME_BYTES, PeerHandler, answer, cut, snapshot};
+use crate::doors::{Door, House};
 use crate::seam::Listener;
 
 /// What one stream may have under way, in bytes: a megabyte a trip of 250 ms is 4 MB/s.
@@ -32,10 +34,15 @@ impl Peers {
         })
         .max_decoding_message_size(FRAME_BYTES)
         .max_encoding_message_size(FRAME_BYTES);
+        let house = House::from(self.local());
+        let routes = Routes::new(service).into_axum_router();
+        let routes = Routes::from(house.answer_strays(Door::Peers, routes)).prepare();
         let serving = Server::builder()
+            // For whoever looks for pages here.
+            .accept_http1(true)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .add_service(service)
+            .add_routes(routes)
             .serve_with_incoming(cut::until(self.stopped(), listener));
         self.spawn(async move {
             if let Err(error) = serving.await {

@@ -6,7 +6,7 @@ use leasehold_consensus::GroupStatus;
 use leasehold_core::shard::dispatcher::Gate;
 use leasehold_types::Timestamp;
 
-use super::disk_watch::DiskHealth;
+use crate::disk::DiskHealth;
 
 /// A leader stops this long before its lease is over: its answers have to travel.
 const MARGIN: Duration = Duration::from_millis(200);
@@ -26,7 +26,7 @@ pub(super) fn gate(
     Gate {
         quorum_fresh: fresh && !slept,
         transferring,
-        disk_keeps_up: disk == DiskHealth::KeepsUp,
+        disk_keeps_up: disk.keeps_up(),
     }
 }
 

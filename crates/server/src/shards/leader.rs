@@ -26,12 +26,12 @@ use tokio::time::sleep;
 
 use super::Deliveries;
 use super::batcher::{Batcher, GATHER, Gathered, Origin};
-use super::disk_watch::DiskHealth;
 use super::gate::{SlipWatch, gate};
 use super::mailbox::Event;
 use super::news::BacklogNews;
 use super::policies::Policies;
 use super::replica::Shared;
+use crate::disk::DiskHealth;
 
 /// Entries under way at once: enough to fill a round trip across the world, few enough to gather well.
 const FLIGHTS: usize = 8;
@@ -156,6 +156,11 @@ impl Leader {
         let mut status = shared.group.watch();
         let mut metadata = shared.context.cluster.applied();
         let mut disk = shared.context.disk.clone();
+        // SUBTLE: a leadership that begins on a full disk stays. Where all disks are full, each node would give it away at
+        // once; so it is given away once by each node that fills up, and not by those that are full already.
+        if *disk.borrow_and_update() != DiskHealth::Full {
+            self.mind_the_disk();
+        }
         loop {
             self.propose_what_there_is();
             let nap = self.nap();
@@ -365,13 +370,10 @@ impl Leader {
 
     fn mind_the_disk(&self) {
         let health = *self.shared.context.disk.borrow();
-        match health {
-            DiskHealth::KeepsUp | DiskHealth::Slow => {}
-            DiskHealth::HandOver | DiskHealth::Dead => {
-                let shared = self.shared.clone();
-                let within = shared.context.cluster.raft_timings().leader_lease() * 2;
-                tokio::spawn(async move { shared.hand_over(within).await });
-            }
+        if health.hands_over() {
+            let shared = self.shared.clone();
+            let within = shared.context.cluster.raft_timings().leader_lease() * 2;
+            tokio::spawn(async move { shared.hand_over(within).await });
         }
     }
 }

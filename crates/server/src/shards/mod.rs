@@ -12,7 +12,6 @@ mod answer;
 mod barrier;
 mod batcher;
 mod deliveries;
-mod disk_watch;
 mod effects;
 mod gate;
 mod handover;
@@ -37,11 +36,11 @@ use leasehold_types::{ErrorCode, NodeId, ShardId};
 use tokio::sync::watch;
 
 use crate::cluster::Cluster;
+use crate::disk::{DiskHealth, RoomGate};
 use crate::metrics::Metrics;
 use crate::seam::Seam;
 
 pub use deliveries::Deliveries;
-pub use disk_watch::{DiskHealth, watch_disk};
 pub(crate) use handover::{Handover, hand_over};
 
 use replica::Replica;
@@ -54,8 +53,10 @@ pub struct ShardsOptions {
     pub seam: Seam,
     /// Where the counting goes.
     pub metrics: Metrics,
-    /// Whether the node's log keeps up: see [`watch_disk`].
+    /// Whether the node's log keeps up: see [`DiskWatch`](crate::disk::DiskWatch).
     pub disk: watch::Receiver<DiskHealth>,
+    /// Whether there is room for new jobs.
+    pub room: RoomGate,
 }
 
 /// This node's shard replicas. Clones are cheap and share them.

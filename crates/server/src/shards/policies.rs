@@ -68,7 +68,9 @@ impl Policies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leasehold_core::metadata::command::{AddNode, Addresses, CreateQueue, CreateShard, Found};
+    use leasehold_core::metadata::command::{
+        AddNode, Addresses, Build, CreateQueue, CreateShard, Found,
+    };
     use leasehold_core::metadata::{MetadataCommand, MetadataOutcome};
     use leasehold_core::policy::{QueuePolicy, Timings};
     use leasehold_core::shard::command::LeaderStart;
@@ -95,8 +97,11 @@ mod tests {
                 client: "127.0.0.1:1".to_owned(),
                 peer: "127.0.0.1:2".to_owned(),
             },
-            boot: BootCount::new(1),
-            version: "0".to_owned(),
+            boot: BootCount::new(1).into(),
+            build: Build {
+                version: "0".to_owned(),
+                reads: leasehold_records::NEWEST,
+            },
         };
         change(&mut metadata, MetadataCommand::AddNode(node));
         let initial = metadata.nodes().next().unwrap().id;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use leasehold_core::metadata::command::Addresses;
@@ -33,6 +33,11 @@ impl Place {
             region: region.to_owned(),
             folder: tempfile::tempdir().unwrap(),
         }
+    }
+
+    /// Where the data folder is.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// A node that was part of a cluster before, told of these addresses.

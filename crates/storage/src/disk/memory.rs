@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use super::{Disk, DiskFile, OpenMode, check_name};
+use super::{Disk, DiskFile, DiskSpace, OpenMode, check_name};
 
 mod content;
 
@@ -41,6 +41,8 @@ struct Folder {
     life: u64,
     capacity: Option<u64>,
     fail_syncs: u32,
+    /// Syncs that succeed before those fail.
+    spared_syncs: u32,
     crash_in_sync: Option<PowerFailure>,
     fail_writes: u32,
     hold_syncs: bool,
@@ -108,6 +110,15 @@ impl Folder {
             }
         }
         Err(io::Error::other("the simulated power failed"))
+    }
+
+    /// In a sync: fails if that was ordered for this one.
+    fn check_sync(&mut self) -> io::Result<()> {
+        if self.fail_syncs > 0 && self.spared_syncs > 0 {
+            self.spared_syncs -= 1;
+            return Ok(());
+        }
+        take(&mut self.fail_syncs)
     }
 
     /// Power fails; see [`MemoryDisk::crash_torn`].
@@ -196,7 +207,14 @@ impl MemoryDisk {
 
     /// The next `count` syncs, of files or of the folder, fail.
     pub fn fail_next_syncs(&self, count: u32) {
-        self.folder().fail_syncs = count;
+        self.fail_syncs_after(0, count);
+    }
+
+    /// As [`MemoryDisk::fail_next_syncs`], after `spared` more that succeed.
+    pub fn fail_syncs_after(&self, spared: u32, count: u32) {
+        let mut folder = self.folder();
+        folder.spared_syncs = spared;
+        folder.fail_syncs = count;
     }
 
     /// The next `count` writes fail, having written nothing.
@@ -326,16 +344,17 @@ impl Disk for MemoryDisk {
     fn sync_folder(&self) -> io::Result<()> {
         let mut folder = self.folder();
         folder.check_power()?;
-        take(&mut folder.fail_syncs)?;
+        folder.check_sync()?;
         folder.unsynced.clear();
         folder.durable_names = folder.names.clone();
         Ok(())
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
+    fn space(&self) -> io::Result<DiskSpace> {
         let folder = self.folder();
-        let capacity = folder.capacity.unwrap_or(u64::MAX);
-        Ok(capacity.saturating_sub(folder.used()))
+        let total = folder.capacity.unwrap_or(u64::MAX);
+        let free = total.saturating_sub(folder.used());
+        Ok(DiskSpace { free, total })
     }
 }
 
@@ -380,7 +399,7 @@ impl DiskFile for MemoryFile {
             folder.check_alive(self.life)?;
         }
         folder.check_power()?;
-        if let Err(error) = take(&mut folder.fail_syncs) {
+        if let Err(error) = folder.check_sync() {
             lock(&self.cell).lose_unsynced();
             return Err(error);
         }

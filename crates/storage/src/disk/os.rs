@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock, fstatvfs};
 
-use super::{Disk, DiskFile, OpenMode, check_name};
+use super::{Disk, DiskFile, DiskSpace, OpenMode, check_name};
 
 const LOCK: &str = "LOCK";
 
@@ -166,9 +166,12 @@ impl Disk for OsDisk {
         self.handle.sync_all()
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
+    fn space(&self) -> io::Result<DiskSpace> {
         let stat = fstatvfs(&self.handle)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        Ok(DiskSpace {
+            free: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total: stat.f_blocks.saturating_mul(stat.f_frsize),
+        })
     }
 }
 
@@ -224,7 +227,8 @@ mod tests {
             disk.open(name, OpenMode::Create).unwrap();
         }
         assert_eq!(disk.list().unwrap(), ["a", "b"]);
-        assert!(disk.free_bytes().unwrap() > 0);
+        let space = disk.space().unwrap();
+        assert!(space.free > 0 && space.free <= space.total, "{space:?}");
     }
 
     #[test]

@@ -1,5 +1,10 @@
 //! Work on segments that need not happen between a submit and its answer: making the next one, removing old ones.
 //!
+//! The next segment is made as soon as the last one is in use. Filled with zeros, its blocks belong to the log whatever
+//! becomes of the volume: it is the reserve out of which a node goes on for a while when the volume is full. So it is
+//! not made out of the last free bytes either, which others may need; only when there is no other way does the log
+//! take those, block by block.
+//!
 //! Filling 64 MiB with zeros takes a tenth of a second or two, and removing a large file can take long as well. In a
 //! real process a thread of its own does both; in a simulation, which has no threads, the writer does them itself.
 
@@ -8,14 +13,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use super::segment::{create, file_name, number_of, write_start};
-use crate::disk::{Disk, DiskFile};
+use super::note::{Note, Span};
+use super::segment::{create, file_name, number_of};
+use crate::disk::{Disk, DiskFile, OpenMode};
 
 type Made = io::Result<Arc<dyn DiskFile>>;
 
 enum Chore {
-    /// Make this segment.
-    Prepare(u64),
+    /// Make the segment that the span ends with, and note it.
+    Prepare(Span),
     /// Let the log start with this segment, and remove those before it.
     Release(u64),
 }
@@ -31,6 +37,7 @@ pub(crate) struct Chores {
 struct Tools {
     disk: Arc<dyn Disk>,
     fill: Option<u64>,
+    note: Note,
 }
 
 struct Helper {
@@ -44,17 +51,48 @@ enum Next {
     NotAsked,
     Asked,
     Ready(Arc<dyn DiskFile>),
-    /// Making it failed; it is made once more when it is needed, and only then does a failure count.
-    Failed,
+    /// Making it failed. It is tried again once the segment in use has reached an offset, and made in any case when it
+    /// is needed: only then does a failure count.
+    Failed {
+        again_at: u64,
+    },
 }
 
 impl Tools {
-    fn prepare(&self, number: u64) -> Made {
-        create(self.disk.as_ref(), number, self.fill).inspect_err(|error| {
-            tracing::warn!(segment = number, %error, "cannot prepare the next segment");
-            // What it took may be what is lacking; that it may not be there is no error.
-            let _ = self.disk.remove(&file_name(number));
+    fn prepare(&self, span: Span) -> Made {
+        let made = self.check_room().and_then(|()| self.make(span, self.fill));
+        made.inspect_err(|error| {
+            tracing::warn!(segment = span.last, %error, "cannot prepare the next segment");
         })
+    }
+
+    /// As much must be left as is taken.
+    fn check_room(&self) -> io::Result<()> {
+        let free = self.disk.space()?.free;
+        match self.fill {
+            Some(fill) if free / 2 < fill => Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                format!("{free} bytes are free, and the log leaves as many as it takes"),
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Makes the segment that the span ends with, and then has it noted: the note never names what is not there.
+    fn make(&self, span: Span, fill: Option<u64>) -> Made {
+        let file = create(self.disk.as_ref(), span.last, fill).inspect_err(|_| self.empty(span))?;
+        self.note.raise(span)?;
+        Ok(file)
+    }
+
+    /// Gives back what a failed try took, which may be what is lacking.
+    ///
+    /// SUBTLE: the name stays. An earlier try may have come as far as the note, which then asks for the file.
+    fn empty(&self, span: Span) {
+        let emptied = self.disk.open(&file_name(span.last), OpenMode::Create);
+        if let Err(error) = emptied {
+            tracing::debug!(segment = span.last, %error, "cannot empty a segment that was not made");
+        }
     }
 
     /// A failure is no more than a waste of space: the next release removes what this one left.
@@ -66,7 +104,10 @@ impl Tools {
 
     /// The note comes first: a segment that it leaves out may be there or not.
     fn try_release(&self, first: u64) -> io::Result<()> {
-        write_start(self.disk.as_ref(), first)?;
+        self.note.raise(Span {
+            first,
+            ..Span::default()
+        })?;
         for name in self.disk.list()? {
             if number_of(&name).is_some_and(|number| number < first) {
                 self.disk.remove(&name)?;
@@ -77,9 +118,9 @@ impl Tools {
 }
 
 impl Chores {
-    pub(crate) fn new(disk: Arc<dyn Disk>, fill: Option<u64>) -> Self {
+    pub(crate) fn new(disk: Arc<dyn Disk>, fill: Option<u64>, note: Note) -> Self {
         Self {
-            tools: Tools { disk, fill },
+            tools: Tools { disk, fill, note },
             helper: None,
             next: Next::NotAsked,
         }
@@ -112,47 +153,74 @@ impl Chores {
         }
     }
 
-    /// Has the next segment made, unless that was asked before.
-    pub(crate) fn prepare(&mut self, number: u64) {
-        if !matches!(self.next, Next::NotAsked) {
-            return;
+    /// Has the segment made that the span ends with, unless that was asked before. `again_at`: how far the segment in
+    /// use has to be for another try, should this one fail.
+    pub(crate) fn prepare(&mut self, span: Span, end: u64, again_at: u64) {
+        let is_due = match &self.next {
+            Next::NotAsked => true,
+            Next::Failed { again_at } => *again_at <= end,
+            Next::Asked | Next::Ready(_) => false,
+        };
+        if !is_due {
+            return self.hear(again_at);
         }
         self.next = match &self.helper {
-            Some(helper) => match helper.chores.send(Chore::Prepare(number)) {
+            Some(helper) => match helper.chores.send(Chore::Prepare(span)) {
                 Ok(()) => Next::Asked,
-                Err(_) => Next::Failed,
+                Err(_) => Next::Failed { again_at },
             },
-            None => Next::of(self.tools.prepare(number)),
+            None => Next::of(self.tools.prepare(span), again_at),
         };
     }
 
-    /// The next segment: the one that was prepared, or, if there is none, one made on the spot.
-    pub(crate) fn take_next(&mut self, number: u64) -> Made {
-        let next = match std::mem::replace(&mut self.next, Next::NotAsked) {
-            Next::Asked => self.await_helper(),
-            known @ (Next::NotAsked | Next::Ready(_) | Next::Failed) => known,
-        };
-        match next {
-            Next::Ready(file) => Ok(file),
-            Next::NotAsked | Next::Asked | Next::Failed => {
-                create(self.tools.disk.as_ref(), number, None)
-            }
+    /// Takes note of what the helper has made meanwhile.
+    fn hear(&mut self, again_at: u64) {
+        if let (Next::Asked, Some(helper)) = (&self.next, &self.helper)
+            && let Ok(made) = helper.made.try_recv()
+        {
+            self.next = Next::of(made, again_at);
         }
+    }
+
+    /// The segment that the span ends with: the one that was prepared, or, if there is none, one made on the spot.
+    pub(crate) fn take_next(&mut self, span: Span) -> Made {
+        let prepared = match std::mem::replace(&mut self.next, Next::NotAsked) {
+            Next::Ready(file) => Some(file),
+            Next::Asked => self.await_helper(),
+            Next::NotAsked | Next::Failed { .. } => None,
+        };
+        prepared.map_or_else(|| self.tools.make(span, None), Ok)
     }
 
     /// Bytes that a segment prepared, or being prepared, takes.
-    pub(crate) fn prepared_bytes(&self, segment_bytes: u64) -> u64 {
-        match (&self.next, self.tools.fill) {
-            (Next::Asked | Next::Ready(_), Some(_)) => segment_bytes,
-            (Next::Asked | Next::Ready(_), None) | (Next::NotAsked | Next::Failed, _) => 0,
+    pub(crate) fn prepared_bytes(&self) -> u64 {
+        match &self.next {
+            Next::Asked | Next::Ready(_) => self.tools.fill.unwrap_or(0),
+            Next::NotAsked | Next::Failed { .. } => 0,
         }
     }
 
-    fn await_helper(&self) -> Next {
-        let made = self.helper.as_ref().map(|helper| helper.made.recv());
-        match made {
-            Some(Ok(made)) => Next::of(made),
-            Some(Err(_)) | None => Next::Failed,
+    /// Bytes that the next segment holds ready.
+    pub(crate) fn spare_bytes(&self) -> u64 {
+        match &self.next {
+            Next::Ready(_) => self.tools.fill.unwrap_or(0),
+            Next::Asked | Next::NotAsked | Next::Failed { .. } => 0,
+        }
+    }
+
+    fn await_helper(&self) -> Option<Arc<dyn DiskFile>> {
+        let made = self.helper.as_ref()?.made.recv();
+        made.ok()?.ok()
+    }
+
+    /// Notes how far the log is on the disk, at its end. That it fails harms nothing: less is noted then.
+    pub(crate) fn note_end(&self, synced: u64) {
+        let news = Span {
+            synced,
+            ..Span::default()
+        };
+        if let Err(error) = self.tools.note.raise(news) {
+            tracing::warn!(%error, "cannot note the end of the log");
         }
     }
 
@@ -166,8 +234,8 @@ impl Chores {
 }
 
 impl Next {
-    fn of(made: Made) -> Self {
-        made.map_or(Self::Failed, Self::Ready)
+    fn of(made: Made, again_at: u64) -> Self {
+        made.map_or(Self::Failed { again_at }, Self::Ready)
     }
 }
 
@@ -176,7 +244,7 @@ fn help(tools: &Tools, asked: &Receiver<Chore>, answer: &Sender<Made>) {
     for chore in asked {
         match chore {
             // Nobody waits for the answer once the writer is gone.
-            Chore::Prepare(number) => drop(answer.send(tools.prepare(number))),
+            Chore::Prepare(span) => drop(answer.send(tools.prepare(span))),
             Chore::Release(first) => tools.release(first),
         }
     }

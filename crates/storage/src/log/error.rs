@@ -4,6 +4,8 @@ use std::io;
 
 use leasehold_types::GroupId;
 
+use super::segment::file_name;
+
 /// Why a log could not be opened. Nothing was changed that a later try would miss.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenLogError {
@@ -68,6 +70,31 @@ pub(crate) fn failed(action: &'static str, file: &str) -> impl FnOnce(io::Error)
         action,
         file,
         source,
+    }
+}
+
+/// The disk failed a log that is in use.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} log file {file}: {source}")]
+struct Fault {
+    action: &'static str,
+    file: String,
+    // Part of the message: what becomes of it is text in the log's health and in the answers to submits.
+    #[source]
+    source: io::Error,
+}
+
+/// Adds what was tried, on which segment, to an error of the disk. Its kind stays.
+pub(crate) fn fault(action: &'static str, number: u64) -> impl FnOnce(io::Error) -> io::Error {
+    move |source| {
+        let file = file_name(number);
+        let kind = source.kind();
+        let fault = Fault {
+            action,
+            file,
+            source,
+        };
+        io::Error::new(kind, fault)
     }
 }
 

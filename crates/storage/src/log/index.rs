@@ -248,6 +248,11 @@ impl Index {
         }
     }
 
+    /// Whether no group was ever heard of.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
     /// Makes an operation visible, and gives the records that make it durable: none when it changes nothing.
     pub(crate) fn apply(&mut self, operation: Operation) -> Result<Ticketed, Refusal> {
         check_alone(&operation)?;

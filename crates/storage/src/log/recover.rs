@@ -14,7 +14,8 @@
 //! before anything written after it reached the disk; no log with one sync a batch can tell that from a torn write,
 //! and Raft's other replicas have the entries.
 //!
-//! In all segments but the last every frame must be there: the header of each says which frame it begins with.
+//! In all segments but the last every frame must be there: the header of each says which frame it begins with. That
+//! the last one is there, and reaches as far as it must, says the `note` beside them.
 //!
 //! Before anything is served, what no later frame vouches for is written again and synced. It may be in the page
 //! cache only, left there by a process whose sync never came or failed; readers must not be shown as durable what the
@@ -28,10 +29,9 @@ use super::format::{
     FirstBlock, FrameHead, LOG_FORMAT, SEGMENT_HEAD, SEGMENT_HEAD_USED, SegmentHead,
     decode_first_block,
 };
+use super::note::{self, Note, START_FILE, Span};
 use super::scan::{Segment, Stop};
-use super::segment::{
-    START_FILE, create, file_name, number_of, read_start, write_head, write_start,
-};
+use super::segment::{create, file_name, number_of, write_head};
 use crate::disk::{Disk, DiskFile, OpenMode, read_all, read_up_to};
 
 mod replay;
@@ -49,6 +49,7 @@ pub(crate) struct Recovered {
     pub(crate) end: u64,
     /// The sequence of the next frame.
     pub(crate) next_sequence: u64,
+    pub(crate) note: Note,
 }
 
 struct Opened {
@@ -56,29 +57,34 @@ struct Opened {
     head: Option<SegmentHead>,
 }
 
-/// Opens the log in a folder, or starts one.
-pub(crate) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenLogError> {
-    let start = match read_start(disk)? {
-        Some(start) => start,
-        None => start_log(disk)?,
+/// Opens the log in a folder, or starts one where there may be none yet.
+pub(crate) fn recover(disk: &Arc<dyn Disk>, must_exist: bool) -> Result<Recovered, OpenLogError> {
+    let span = match note::read(disk.as_ref())? {
+        Some(span) => span,
+        None if must_exist => return Err(missing(START_FILE)),
+        None => start_log(disk.as_ref())?,
     };
-    let opened = open_segments(disk, start)?;
-    let active = last_in_use(&opened, start)?;
-    let mut recovery = Recovery::new(disk, opened, active);
-    recovery.read_all(start)?;
+    let opened = open_segments(disk.as_ref(), span)?;
+    let active = last_in_use(&opened, span)?;
+    let mut recovery = Recovery::new(disk, opened, active, span);
+    recovery.read_all()?;
     recovery.finish()
 }
 
+fn missing(file: &str) -> OpenLogError {
+    let file = file.to_owned();
+    OpenLogError::Missing { file }
+}
+
 /// Starts a log: its first segment, and then the note that says so. Without the note there is nothing to lose yet.
-fn start_log(disk: &dyn Disk) -> Result<u64, OpenLogError> {
+fn start_log(disk: &dyn Disk) -> Result<Span, OpenLogError> {
     for number in segment_numbers(disk)? {
         let name = file_name(number);
         let file = open(disk, number)?;
         let content = read_all(file.as_ref()).map_err(failed("read", &name))?;
         let content = content.as_slice();
         if (Segment { number, content }).has_frames() {
-            let file = START_FILE.to_owned();
-            return Err(OpenLogError::Missing { file });
+            return Err(missing(START_FILE));
         }
         disk.remove(&name).map_err(failed("remove", &name))?;
     }
@@ -89,8 +95,13 @@ fn start_log(disk: &dyn Disk) -> Result<u64, OpenLogError> {
     create(disk, 1, None)
         .and_then(|file| write_head(file.as_ref(), head).and_then(|()| file.sync()))
         .map_err(failed("create", &file_name(1)))?;
-    write_start(disk, 1).map_err(failed("write", START_FILE))?;
-    Ok(1)
+    let span = Span {
+        first: 1,
+        last: 1,
+        synced: 0,
+    };
+    note::write(disk, span).map_err(failed("write", START_FILE))?;
+    Ok(span)
 }
 
 fn segment_numbers(disk: &dyn Disk) -> Result<Vec<u64>, OpenLogError> {
@@ -106,25 +117,28 @@ fn open(disk: &dyn Disk, number: u64) -> Result<Arc<dyn DiskFile>, OpenLogError>
     file.map(Arc::from).map_err(failed("open", &name))
 }
 
-/// Opens the segments from `start` on, which must be there without a gap, and removes older ones.
-fn open_segments(disk: &dyn Disk, start: u64) -> Result<BTreeMap<u64, Opened>, OpenLogError> {
+/// Opens the segments from the first on, which must be there without a gap up to the last, and removes older ones.
+fn open_segments(disk: &dyn Disk, span: Span) -> Result<BTreeMap<u64, Opened>, OpenLogError> {
     let mut opened = BTreeMap::new();
     for number in segment_numbers(disk)? {
         let name = file_name(number);
-        if number < start {
+        if number < span.first {
             disk.remove(&name).map_err(failed("remove", &name))?;
             continue;
         }
-        let expected = start + opened.len() as u64;
+        let expected = span.first + opened.len() as u64;
         if number != expected {
-            let file = file_name(expected);
-            return Err(OpenLogError::Missing { file });
+            return Err(missing(&file_name(expected)));
         }
         let file = open(disk, number)?;
         let head = read_head(file.as_ref(), number)?;
         opened.insert(number, Opened { file, head });
     }
-    Ok(opened)
+    let next = span.first + opened.len() as u64;
+    match next <= span.last {
+        true => Err(missing(&file_name(next))),
+        false => Ok(opened),
+    }
 }
 
 fn read_head(file: &dyn DiskFile, number: u64) -> Result<Option<SegmentHead>, OpenLogError> {
@@ -143,25 +157,20 @@ fn read_head(file: &dyn DiskFile, number: u64) -> Result<Option<SegmentHead>, Op
     }
 }
 
-/// The last segment with a header. Those after it were prepared, or were just being taken into use.
-fn last_in_use(opened: &BTreeMap<u64, Opened>, start: u64) -> Result<u64, OpenLogError> {
-    let in_use = opened
-        .iter()
-        .rev()
-        .find(|(_, opened)| opened.head.is_some());
-    let Some((&last, _)) = in_use else {
-        return match opened.is_empty() {
-            true => Err(OpenLogError::Missing {
-                file: file_name(start),
-            }),
-            false => Err(corrupt(start, 0, "its header is damaged")),
-        };
-    };
-    let headless = opened
-        .range(..last)
-        .find(|(_, opened)| opened.head.is_none());
+/// The last segment with a header. The one after it was prepared, or was just being taken into use; only the last that
+/// was made can be that, and what goes on behind it is a leftover of an earlier start.
+fn last_in_use(opened: &BTreeMap<u64, Opened>, span: Span) -> Result<u64, OpenLogError> {
+    let mut heads = opened.iter().rev();
+    let in_use = heads.find(|(_, opened)| opened.head.is_some());
+    let last = in_use.map_or(span.first, |(last, _)| *last);
+    let all_in_use = span.first..=last.max(span.last.saturating_sub(1));
+    let headless = all_in_use.into_iter().find(|number| {
+        opened
+            .get(number)
+            .is_none_or(|opened| opened.head.is_none())
+    });
     match headless {
-        Some((&number, _)) => Err(corrupt(number, 0, "its header is damaged")),
+        Some(number) => Err(corrupt(number, 0, "its header is damaged")),
         None => Ok(last),
     }
 }
@@ -175,29 +184,37 @@ fn corrupt(number: u64, offset: u64, reason: &'static str) -> OpenLogError {
 }
 
 struct Recovery<'a> {
-    disk: &'a dyn Disk,
+    disk: &'a Arc<dyn Disk>,
     opened: BTreeMap<u64, Opened>,
     active: u64,
+    /// What the note says.
+    span: Span,
     replay: Replay,
     next_sequence: u64,
     end: u64,
 }
 
 impl<'a> Recovery<'a> {
-    fn new(disk: &'a dyn Disk, opened: BTreeMap<u64, Opened>, active: u64) -> Self {
+    fn new(
+        disk: &'a Arc<dyn Disk>,
+        opened: BTreeMap<u64, Opened>,
+        active: u64,
+        span: Span,
+    ) -> Self {
         Self {
             disk,
             opened,
             active,
+            span,
             replay: Replay::default(),
             next_sequence: 0,
             end: 0,
         }
     }
 
-    fn read_all(&mut self, start: u64) -> Result<(), OpenLogError> {
-        self.next_sequence = self.first_sequence(start).unwrap_or(1);
-        for number in start..=self.active {
+    fn read_all(&mut self) -> Result<(), OpenLogError> {
+        self.next_sequence = self.first_sequence(self.span.first).unwrap_or(1);
+        for number in self.span.first..=self.active {
             let name = file_name(number);
             let content = read_all(self.opened[&number].file.as_ref());
             let content = content.map_err(failed("read", &name))?;
@@ -250,7 +267,8 @@ impl<'a> Recovery<'a> {
         stop: Stop,
         unproven: u64,
     ) -> Result<(), OpenLogError> {
-        if segment.proves(self.end, self.next_sequence) {
+        let is_noted = self.next_sequence <= self.span.synced;
+        if is_noted || segment.proves(self.end, self.next_sequence) {
             return Err(corrupt(segment.number, stop.offset, stop.reason));
         }
         let prepared = self.opened.range(segment.number + 1..);
@@ -287,6 +305,7 @@ impl<'a> Recovery<'a> {
     }
 
     fn finish(mut self) -> Result<Recovered, OpenLogError> {
+        let note = self.renew_note()?;
         let prepared = self.opened.split_off(&(self.active + 1));
         for &number in prepared.keys() {
             let name = file_name(number);
@@ -311,7 +330,21 @@ impl<'a> Recovery<'a> {
             active: self.active,
             end: self.end,
             next_sequence: self.next_sequence,
+            note,
         })
+    }
+
+    /// What was read is on the disk now. The segments that were prepared go, so the note must not ask for them any more.
+    fn renew_note(&self) -> Result<Note, OpenLogError> {
+        let span = Span {
+            first: self.span.first,
+            last: self.active,
+            synced: self.next_sequence - 1,
+        };
+        if span != self.span {
+            note::write(self.disk.as_ref(), span).map_err(failed("write", START_FILE))?;
+        }
+        Ok(Note::new(Arc::clone(self.disk), span))
     }
 }
 

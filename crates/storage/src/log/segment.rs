@@ -1,4 +1,4 @@
-//! The files of the log: their names, how one is made and read back, and the note that says where the log starts.
+//! The segments as files: their names, and how one is made and read back.
 
 use std::io;
 use std::sync::Arc;
@@ -6,17 +6,12 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use leasehold_types::GroupId;
 
-use super::error::{DamagedEntry, OpenLogError, failed};
+use super::error::DamagedEntry;
 use super::format::{
-    Key, Kind, LOG_FORMAT, Place, RECORD_HEAD, SEGMENT_HEAD, SegmentHead, decode_record,
-    encode_segment_head,
+    Key, Kind, Place, RECORD_HEAD, SEGMENT_HEAD, SegmentHead, decode_record, encode_segment_head,
 };
 use crate::disk::{Disk, DiskFile, OpenMode, read_exact_at};
-use crate::sheet::{self, SheetError};
 
-/// The note that says which segment is the first; older ones that are still there are leftovers.
-pub(crate) const START_FILE: &str = "log-start";
-const START_TITLE: &str = "leasehold log";
 const FILL_BYTES: usize = 1024 * 1024;
 
 pub(crate) fn file_name(number: u64) -> String {
@@ -88,45 +83,6 @@ pub(crate) fn read_entry(
         return Err(damaged("it is another entry").into());
     }
     Ok(bytes.freeze().slice(RECORD_HEAD..))
-}
-
-/// Notes, durably, that the log starts with a segment.
-pub(crate) fn write_start(disk: &dyn Disk, first: u64) -> io::Result<()> {
-    let lines = [
-        ("format", LOG_FORMAT.to_string()),
-        ("first", first.to_string()),
-    ];
-    sheet::write(disk, START_FILE, START_TITLE, &lines)
-}
-
-/// The number of the first segment; `None` when the log was never started.
-pub(crate) fn read_start(disk: &dyn Disk) -> Result<Option<u64>, OpenLogError> {
-    let Some(sheet) = sheet::read(disk, START_FILE, START_TITLE).map_err(unusable_start)? else {
-        return Ok(None);
-    };
-    let found: u32 = sheet.get("format").map_err(unusable_start)?;
-    if found > LOG_FORMAT {
-        return Err(OpenLogError::NewerFormat {
-            file: START_FILE.to_owned(),
-            found,
-            supported: LOG_FORMAT,
-        });
-    }
-    sheet.get("first").map_err(unusable_start).map(Some)
-}
-
-fn unusable_start(error: SheetError) -> OpenLogError {
-    let corrupt = |reason| OpenLogError::Corrupt {
-        file: START_FILE.to_owned(),
-        offset: 0,
-        reason,
-    };
-    match error {
-        SheetError::Io(source) => failed("read", START_FILE)(source),
-        SheetError::Checksum => corrupt("it does not match its checksum"),
-        SheetError::Title(_) => corrupt("its first line is another"),
-        SheetError::Line(_) => corrupt("it lacks a line"),
-    }
 }
 
 #[cfg(test)]

@@ -200,6 +200,7 @@ impl Shared {
         };
         let failure = state.failure.get_or_insert(first).clone();
         state.health.failed = Some(failure.message.clone());
+        state.health.failed_for_space = is_for_space(failure.kind);
         let waiting = std::mem::take(&mut state.queue);
         drop(state);
         for queued in batch.into_iter().chain(waiting) {
@@ -251,6 +252,11 @@ impl Shared {
         let file = file.ok_or_else(|| no_segment(place))?;
         read_entry(file.as_ref(), place, group, index)
     }
+}
+
+fn is_for_space(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    [StorageFull, QuotaExceeded, FileTooLarge].contains(&kind)
 }
 
 fn no_segment(place: Place) -> io::Error {

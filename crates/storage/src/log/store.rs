@@ -77,13 +77,39 @@ impl SegmentedLog {
         disk: Arc<dyn Disk>,
         options: LogOptions,
     ) -> Result<(Self, LogWriter), OpenLogError> {
+        Self::recovered(disk, options, false)
+    }
+
+    /// As [`SegmentedLog::open`], in a folder that must hold a log: one without is refused, since a log that begins anew
+    /// has forgotten its votes.
+    ///
+    /// # Errors
+    /// [`OpenLogError`] names the file, the offset and the way out.
+    pub fn open_existing(
+        disk: Arc<dyn Disk>,
+        options: LogOptions,
+    ) -> Result<(Self, LogWriter), OpenLogError> {
+        Self::recovered(disk, options, true)
+    }
+
+    fn recovered(
+        disk: Arc<dyn Disk>,
+        options: LogOptions,
+        must_exist: bool,
+    ) -> Result<(Self, LogWriter), OpenLogError> {
         let options = options.bounded();
-        let mut recovered = recover(disk.as_ref())?;
+        let mut recovered = recover(&disk, must_exist)?;
         let (groups, ledger) = std::mem::take(&mut recovered.replay).finish()?;
         let index = Index::new(groups, options.cache_bytes);
         let shared = Arc::new(Shared::new(index, recovered.files.clone()));
         let writer = LogWriter::new(Arc::clone(&shared), disk, options, ledger, recovered);
         Ok((Self { shared }, writer))
+    }
+
+    /// Whether nothing was ever written to it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.shared.state().index.is_empty()
     }
 
     /// Takes nothing more. The writer finishes what was submitted, and then ends.

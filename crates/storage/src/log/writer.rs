@@ -13,16 +13,21 @@ use std::sync::Arc;
 
 use super::carry::{self, Carried};
 use super::chores::Chores;
+use super::error::fault;
 use super::format::{
     FRAME_HEAD, FrameHead, Place, Record, SEGMENT_HEAD, SegmentHead, encode_frame_head,
     encode_record, frame_span,
 };
 use super::ledger::Ledger;
+use super::note::Span;
 use super::recover::Recovered;
 use super::segment::write_head;
 use super::shared::{Queued, Shared};
 use super::store::LogOptions;
 use crate::disk::{Disk, DiskFile};
+
+/// How often in the life of a segment it is tried to make the next one, while the disk has no room for it.
+const TRIES_PER_SEGMENT: u64 = 8;
 
 /// The file side of a [`SegmentedLog`](super::SegmentedLog). One of its drivers has to run, or nothing becomes
 /// durable: [`run_blocking`](LogWriter::run_blocking) on a thread of its own, [`run`](LogWriter::run) as a task of a
@@ -89,7 +94,7 @@ impl LogWriter {
         let fill = options.zero_fill.then_some(options.segment_bytes);
         let writer = Self {
             shared,
-            chores: Chores::new(disk, fill),
+            chores: Chores::new(disk, fill, recovered.note),
             options,
             ledger,
             tail: Tail {
@@ -173,13 +178,20 @@ impl LogWriter {
         }
         let body: usize = outgoing.iter().map(|outgoing| outgoing.record.size()).sum();
         let span = frame_span(body as u64);
-        if self.tail.end + span > self.options.segment_bytes && self.tail.end > SEGMENT_HEAD {
+        let is_full = self.tail.end + span > self.options.segment_bytes;
+        if self.tail.end > SEGMENT_HEAD && (is_full || self.is_outdone()) {
             self.roll()?;
         }
         self.encode(outgoing, body)?;
         self.write_encoded()?;
         self.tail.lacks_seal = true;
         Ok(())
+    }
+
+    /// Whether a filled segment waits while the one in use grows block by block: the log's first, or one that was made
+    /// when the disk had no room. Such a one fails as soon as the disk is full, and is slower to sync.
+    fn is_outdone(&self) -> bool {
+        self.tail.size < self.options.segment_bytes && self.chores.spare_bytes() > 0
     }
 
     fn encode(&mut self, outgoing: &mut [Outgoing], body: usize) -> io::Result<()> {
@@ -211,7 +223,8 @@ impl LogWriter {
     }
 
     fn write_encoded(&mut self) -> io::Result<()> {
-        self.tail.file.write_at(self.tail.end, &self.frame)?;
+        let written = self.tail.file.write_at(self.tail.end, &self.frame);
+        written.map_err(fault("write to", self.tail.number))?;
         self.tail.end += self.frame.len() as u64;
         self.tail.size = self.tail.size.max(self.tail.end);
         self.tail.next_sequence += 1;
@@ -225,14 +238,15 @@ impl LogWriter {
     fn roll(&mut self) -> io::Result<()> {
         self.sync_tail()?;
         let number = self.tail.number + 1;
-        let file = self.chores.take_next(number)?;
+        let next = self.chores.take_next(self.span_to(number));
+        let file = next.map_err(fault("make", number))?;
         let first_sequence = self.tail.next_sequence;
         let head = SegmentHead {
             number,
             first_sequence,
         };
-        write_head(file.as_ref(), head)?;
-        let size = file.length()?;
+        let begun = write_head(file.as_ref(), head).and_then(|()| file.length());
+        let size = begun.map_err(fault("begin", number))?;
         self.shared.state().files.insert(number, Arc::clone(&file));
         self.closed.insert(self.tail.number, self.tail.size);
         self.tail = Tail {
@@ -248,12 +262,22 @@ impl LogWriter {
         Ok(())
     }
 
+    /// What is noted when a segment was made: up to here everything is on the disk.
+    fn span_to(&self, number: u64) -> Span {
+        Span {
+            last: number,
+            synced: self.tail.synced,
+            ..Span::default()
+        }
+    }
+
     /// Syncs what was written since the last sync, if anything was.
     fn sync_tail(&mut self) -> io::Result<()> {
         if !self.tail.is_dirty {
             return Ok(());
         }
-        self.tail.file.sync()?;
+        let synced = self.tail.file.sync();
+        synced.map_err(fault("sync", self.tail.number))?;
         self.tail.is_dirty = false;
         self.tail.synced = self.tail.next_sequence - 1;
         self.shared.state().health.syncs += 1;
@@ -303,16 +327,18 @@ impl LogWriter {
             drop(state);
             self.chores.release(first);
         }
-        if self.tail.end > self.options.segment_bytes / 2 {
-            self.chores.prepare(active + 1);
-        }
+        let again_at = self.tail.end + self.options.segment_bytes / TRIES_PER_SEGMENT;
+        let next = self.span_to(active + 1);
+        self.chores.prepare(next, self.tail.end, again_at);
         self.publish_size();
     }
 
     fn publish_size(&self) {
         let closed: u64 = self.closed.values().sum();
-        let prepared = self.chores.prepared_bytes(self.options.segment_bytes);
-        self.shared.state().health.disk_bytes = closed + self.tail.size + prepared;
+        let unused = self.tail.size.saturating_sub(self.tail.end);
+        let mut state = self.shared.state();
+        state.health.disk_bytes = closed + self.tail.size + self.chores.prepared_bytes();
+        state.health.spare_bytes = unused + self.chores.spare_bytes();
     }
 
     /// Vouches for the last frame, when there is nothing else to write. Not synced: it goes to the disk with the next
@@ -333,6 +359,7 @@ impl LogWriter {
         if let Err(error) = self.sync_tail() {
             return Err(self.fail(error, Vec::new()));
         }
+        self.chores.note_end(self.tail.synced);
         self.has_ended_well = true;
         Ok(())
     }

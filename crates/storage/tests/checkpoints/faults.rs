@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use leasehold_storage::{
-    Checkpoint, CheckpointError, CheckpointStore, Disk, DiskFile, MemoryDisk, OpenMode,
+    Checkpoint, CheckpointError, CheckpointStore, Disk, DiskFile, DiskSpace, MemoryDisk, OpenMode,
 };
 
 use crate::support::{JOBS, Model, PAYLOADS, change, group, key, open, small, store};
@@ -67,8 +67,8 @@ impl Disk for FillingDisk {
     fn sync_folder(&self) -> io::Result<()> {
         self.disk.sync_folder()
     }
-    fn free_bytes(&self) -> io::Result<u64> {
-        self.disk.free_bytes()
+    fn space(&self) -> io::Result<DiskSpace> {
+        self.disk.space()
     }
 }
 

@@ -1,10 +1,10 @@
 //! `AddNode` and `NodeStarted`: who is in the cluster, where, and from which start of its data folder.
 
-use leasehold_types::{BootCount, NodeId, limits};
+use leasehold_types::{Boot, BootStanding, NodeId, limits};
 
 use super::{Applied, full};
 use crate::metadata::FIRST_NODE;
-use crate::metadata::command::{AddNode, Addresses, NodeStarted};
+use crate::metadata::command::{AddNode, Addresses, Build, NodeStarted};
 use crate::metadata::outcome::{MetadataOutcome, MetadataRefusal};
 use crate::metadata::records::NodeRecord;
 use crate::metadata::state::MetadataState;
@@ -17,11 +17,13 @@ const VERSION_BYTES: usize = 128;
 impl MetadataState {
     pub(super) fn add_node(&mut self, index: u64, join: &AddNode) -> Applied {
         self.founded()?;
-        check_texts(&join.addresses, &join.version)?;
+        check_texts(&join.addresses, &join.build)?;
+        self.check_reads(&join.build)?;
         if let Some(known) = self.node_of_nonce(join.nonce) {
             let id = known.id;
             return self.rejoin(id, join);
         }
+        self.check_address(&join.addresses)?;
         self.check_room(join)?;
         let id = self.id_at(index);
         self.insert_node(NodeRecord {
@@ -29,9 +31,10 @@ impl MetadataState {
             region: join.region.clone(),
             addresses: join.addresses.clone(),
             boot: join.boot,
-            version: join.version.clone(),
+            build: join.build.clone(),
             nonce: join.nonce,
         });
+        self.raise_format();
         Ok(MetadataOutcome::NodeAdded(id))
     }
 
@@ -45,8 +48,9 @@ impl MetadataState {
 
     pub(super) fn node_started(&mut self, start: &NodeStarted) -> Applied {
         self.founded()?;
-        check_texts(&start.addresses, &start.version)?;
-        self.note_start(start.node, start.boot, &start.addresses, &start.version)?;
+        check_texts(&start.addresses, &start.build)?;
+        self.check_reads(&start.build)?;
+        self.note_start(start.node, start.boot, &start.addresses, &start.build)?;
         Ok(MetadataOutcome::NodeStarted)
     }
 
@@ -56,35 +60,41 @@ impl MetadataState {
         if let Some(region) = known.filter(|region| **region != join.region) {
             return Err(MetadataRefusal::Invalid(format!(
                 "node {id} joined in region {region} and cannot move to {}: \
-                 start it with an empty data folder to join there as a new node",
+                 join there as a new node, with an empty data folder and another peer address",
                 join.region
             )));
         }
-        self.note_start(id, join.boot, &join.addresses, &join.version)?;
+        self.note_start(id, join.boot, &join.addresses, &join.build)?;
         Ok(MetadataOutcome::NodeAdded(id))
     }
 
     fn note_start(
         &mut self,
         id: NodeId,
-        given: BootCount,
+        given: Boot,
         addresses: &Addresses,
-        version: &str,
+        build: &Build,
     ) -> Result<(), MetadataRefusal> {
         let unknown = MetadataRefusal::UnknownNode(id);
         let node = self.nodes.get_mut(&id).ok_or(unknown)?;
-        let (node_id, seen) = (id, node.boot);
-        if given < seen {
-            return Err(MetadataRefusal::OldBoot {
-                node: node_id,
-                seen,
-                given,
-            });
-        }
+        check_boot(id, given, node.boot)?;
         node.boot = given;
         node.addresses.clone_from(addresses);
-        version.clone_into(&mut node.version);
+        node.build.clone_from(build);
+        self.raise_format();
         Ok(())
+    }
+
+    /// An empty folder at a node's address is most likely that node's, lost or not mounted. It could do no harm under
+    /// a new id, but the votes of the old one would be missing for good with nobody told.
+    fn check_address(&self, addresses: &Addresses) -> Result<(), MetadataRefusal> {
+        match self.node_at(&addresses.peer) {
+            Some(known) => Err(MetadataRefusal::AddressTaken {
+                node: known.id,
+                address: addresses.peer.clone(),
+            }),
+            None => Ok(()),
+        }
     }
 
     fn check_room(&self, join: &AddNode) -> Result<(), MetadataRefusal> {
@@ -98,10 +108,26 @@ impl MetadataState {
     }
 }
 
-fn check_texts(addresses: &Addresses, version: &str) -> Result<(), MetadataRefusal> {
+/// Votes of a second copy of a data folder would count twice.
+fn check_boot(node: NodeId, given: Boot, seen: Boot) -> Result<(), MetadataRefusal> {
+    match given.standing(seen) {
+        BootStanding::Newer | BootStanding::Same => Ok(()),
+        BootStanding::Older => Err(MetadataRefusal::OldBoot {
+            node,
+            seen: seen.count,
+            given: given.count,
+        }),
+        BootStanding::Twin => Err(MetadataRefusal::TwinBoot {
+            node,
+            boot: given.count,
+        }),
+    }
+}
+
+fn check_texts(addresses: &Addresses, build: &Build) -> Result<(), MetadataRefusal> {
     check_text("client address", &addresses.client, ADDRESS_BYTES)?;
     check_text("peer address", &addresses.peer, ADDRESS_BYTES)?;
-    check_text("version", version, VERSION_BYTES)
+    check_text("version", &build.version, VERSION_BYTES)
 }
 
 fn check_text(what: &str, text: &str, most: usize) -> Result<(), MetadataRefusal> {

@@ -1,6 +1,7 @@
 //! Rules of the metadata, each held by a test of its name. Here: a small cluster to try them on.
 
 mod controller;
+mod format;
 mod founding;
 mod nodes;
 mod parts;
@@ -12,10 +13,12 @@ mod status;
 
 use std::collections::BTreeSet;
 
-use leasehold_types::{BootCount, ClusterId, NodeId, QueueName, RegionName, ShardId};
+use leasehold_types::{
+    Boot, BootCount, BootMark, ClusterId, NodeId, QueueName, RecordFormat, RegionName, ShardId,
+};
 
 use super::command::{
-    AddNode, Addresses, CreateQueue, CreateShard, Found, IntendMembers, MetadataCommand,
+    AddNode, Addresses, Build, CreateQueue, CreateShard, Found, IntendMembers, MetadataCommand,
     NodeStarted, SetQueue,
 };
 use super::controller::plan;
@@ -47,26 +50,40 @@ pub(super) fn join(nonce: u128, name: &str, boot: u64) -> AddNode {
     AddNode {
         nonce,
         region: region(name),
-        addresses: addresses(boot),
-        boot: BootCount::new(boot),
-        version: "0.1.0".into(),
+        addresses: addresses(nonce, boot),
+        boot: boot_from(boot, 1),
+        build: build("0.1.0", 1),
+    }
+}
+
+pub(super) fn boot_from(count: u64, mark: u64) -> Boot {
+    Boot {
+        count: BootCount::new(count),
+        mark: BootMark::new(mark),
+    }
+}
+
+pub(super) fn build(version: &str, reads: u32) -> Build {
+    Build {
+        version: version.into(),
+        reads: RecordFormat::new(reads),
     }
 }
 
 pub(super) fn start(node: NodeId, boot: u64) -> NodeStarted {
     NodeStarted {
         node,
-        boot: BootCount::new(boot),
-        addresses: addresses(boot),
-        version: "0.2.0".into(),
+        boot: boot_from(boot, 1),
+        addresses: addresses(node.get().into(), boot),
+        build: build("0.2.0", 1),
     }
 }
 
-/// Other addresses at each start, so that a test can tell which one is known.
-pub(super) fn addresses(boot: u64) -> Addresses {
+/// Other addresses for each node and at each start, so that a test can tell which one is known.
+pub(super) fn addresses(whose: u128, boot: u64) -> Addresses {
     Addresses {
-        client: format!("node:{}", 7000 + boot),
-        peer: format!("node:{}", 8000 + boot),
+        client: format!("node{whose}:{}", 7000 + boot),
+        peer: format!("node{whose}:{}", 8000 + boot),
     }
 }
 

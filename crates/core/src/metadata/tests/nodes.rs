@@ -22,7 +22,7 @@ fn join_repeated_with_its_nonce_finds_the_node_and_its_newest_addresses() {
     let again = cluster.apply(MetadataCommand::AddNode(join(1, "eu", 2)));
     assert_eq!(again, MetadataOutcome::NodeAdded(id));
     assert_eq!(cluster.state.nodes().len(), 1);
-    assert_eq!(cluster.state.node(id).unwrap().addresses, addresses(2));
+    assert_eq!(cluster.state.node(id).unwrap().addresses, addresses(1, 2));
 }
 
 #[test]
@@ -61,7 +61,8 @@ fn start_of_an_old_copy_of_a_data_folder_is_refused() {
     assert_eq!(late, old_boot);
     let rejoined = cluster.refuse(MetadataCommand::AddNode(join(1, "eu", 4)));
     assert_eq!(rejoined, old_boot);
-    assert_eq!(cluster.state.node(id).unwrap().addresses, addresses(5));
+    let known = &cluster.state.node(id).unwrap().addresses;
+    assert_eq!(known, &addresses(id.get().into(), 5));
 }
 
 #[test]
@@ -72,7 +73,42 @@ fn start_reported_twice_is_noted_once() {
         let noted = cluster.apply(MetadataCommand::NodeStarted(start(id, 2)));
         assert_eq!(noted, MetadataOutcome::NodeStarted);
     }
-    assert_eq!(cluster.state.node(id).unwrap().boot, BootCount::new(2));
+    assert_eq!(cluster.state.node(id).unwrap().boot, boot_from(2, 1));
+}
+
+#[test]
+fn second_start_under_one_count_is_a_copy_and_refused() {
+    let mut cluster = Cluster::founded(1);
+    let id = cluster.add_node("eu");
+    cluster.apply(MetadataCommand::NodeStarted(start(id, 5)));
+    let boot = boot_from(5, 2);
+    let twin = NodeStarted {
+        boot,
+        ..start(id, 5)
+    };
+    let refusal = cluster.refuse(MetadataCommand::NodeStarted(twin));
+    let boot = boot.count;
+    assert_eq!(refusal, MetadataRefusal::TwinBoot { node: id, boot });
+    let next = cluster.apply(MetadataCommand::NodeStarted(start(id, 6)));
+    assert_eq!(next, MetadataOutcome::NodeStarted);
+}
+
+#[test]
+fn empty_folder_at_the_address_of_a_node_is_refused_as_that_node() {
+    let mut cluster = Cluster::founded(1);
+    let id = cluster.add_node("eu");
+    let empty = AddNode {
+        addresses: addresses(1, 1),
+        ..join(2, "eu", 1)
+    };
+    let refusal = cluster.refuse(MetadataCommand::AddNode(empty.clone()));
+    let message = refusal.to_string();
+    assert!(message.contains(&id.to_string()), "{message}");
+    assert!(message.contains("another peer address"), "{message}");
+    // Free again once that node is known elsewhere.
+    cluster.apply(MetadataCommand::NodeStarted(start(id, 2)));
+    let joined = cluster.apply(MetadataCommand::AddNode(empty));
+    assert!(matches!(joined, MetadataOutcome::NodeAdded(new) if new != id));
 }
 
 #[test]
@@ -90,7 +126,7 @@ fn address_or_version_out_of_bounds_is_refused() {
     let mut long_client = join(1, "eu", 1);
     long_client.addresses.client = "x".repeat(260);
     let mut long_version = join(1, "eu", 1);
-    long_version.version = "x".repeat(129);
+    long_version.build.version = "x".repeat(129);
     for wrong in [no_peer, long_client, long_version] {
         let refusal = cluster.refuse(MetadataCommand::AddNode(wrong));
         assert!(matches!(refusal, MetadataRefusal::Invalid(_)), "{refusal}");

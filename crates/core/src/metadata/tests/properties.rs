@@ -51,9 +51,10 @@ fn any_found() -> impl Strategy<Value = MetadataCommand> {
 }
 
 fn any_join() -> impl Strategy<Value = MetadataCommand> {
-    (0..12_u128, any_region(), 0..4_u64).prop_map(|(nonce, region, boot)| {
+    (0..12_u128, any_region(), 0..4_u64, 1..4_u32).prop_map(|(nonce, region, boot, reads)| {
         MetadataCommand::AddNode(AddNode {
             region,
+            build: build("any", reads),
             ..join(nonce, "any", boot)
         })
     })
@@ -173,6 +174,18 @@ fn routes(state: &MetadataState) -> BTreeMap<(QueueName, u32), VirtualShard> {
 }
 
 proptest! {
+    #[test]
+    fn what_is_written_is_read_by_all_and_never_falls(log in any_log()) {
+        let mut state = MetadataState::default();
+        let mut before = state.format();
+        for (index, command) in &log {
+            state.apply(*index, command);
+            prop_assert!(state.nodes().all(|node| node.build.reads >= state.format()));
+            prop_assert!(state.format() >= before);
+            before = state.format();
+        }
+    }
+
     #[test]
     fn voters_are_odd_and_apart_and_slices_have_one_holder(log in any_log()) {
         let mut state = MetadataState::default();

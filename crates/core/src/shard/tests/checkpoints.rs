@@ -320,7 +320,7 @@ fn memory_holds_no_payload_once_it_is_written() {
     assert_eq!(shard.state.unsaved_bytes(), 40);
     shard.state.freeze();
     let portion = shard.state.take_frozen(100);
-    assert_eq!(portion.runs.len(), 40_usize.div_ceil(RUN as usize));
+    assert_eq!(portion.runs.len() as u64, 40_u64.div_ceil(RUN));
     portion
         .runs
         .iter()

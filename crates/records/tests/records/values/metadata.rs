@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use leasehold_core::metadata::command::{
-    AddNode, Addresses, CreateQueue, CreateShard, Found, IntendMembers, NodeStarted, SetQueue,
+    AddNode, Addresses, Build, CreateQueue, CreateShard, Found, IntendMembers, NodeStarted,
+    SetQueue,
 };
 use leasehold_core::metadata::controller::plan;
 use leasehold_core::metadata::{MetadataCommand, MetadataState};
 use leasehold_core::policy::{QueuePolicy, Timings};
-use leasehold_types::{BootCount, ClusterId, NodeId, RegionName, ShardId};
+use leasehold_types::{
+    Boot, BootCount, BootMark, ClusterId, NodeId, RecordFormat, RegionName, ShardId,
+};
 use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -33,20 +36,31 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn boot()(count: u64, mark: u64) -> Boot {
+        Boot { count: BootCount::new(count), mark: BootMark::new(mark) }
+    }
+}
+
+prop_compose! {
+    fn build()(version in ".{1,12}", reads in 1..9_u32) -> Build {
+        Build { version, reads: RecordFormat::new(reads) }
+    }
+}
+
+prop_compose! {
     fn add_node(region: impl Strategy<Value = RegionName>)(
-        nonce: u128, region in region, addresses in addresses(), boot: u64, version in ".{1,12}",
+        nonce: u128, region in region, addresses in addresses(), boot in boot(), build in build(),
     ) -> MetadataCommand {
-        let boot = BootCount::new(boot);
-        MetadataCommand::AddNode(AddNode { nonce, region, addresses, boot, version })
+        MetadataCommand::AddNode(AddNode { nonce, region, addresses, boot, build })
     }
 }
 
 prop_compose! {
     fn node_started()(
-        node: u64, boot: u64, addresses in addresses(), version in ".{1,12}",
+        node: u64, boot in boot(), addresses in addresses(), build in build(),
     ) -> MetadataCommand {
-        let (node, boot) = (NodeId::new(node), BootCount::new(boot));
-        MetadataCommand::NodeStarted(NodeStarted { node, boot, addresses, version })
+        let node = NodeId::new(node);
+        MetadataCommand::NodeStarted(NodeStarted { node, boot, addresses, build })
     }
 }
 

@@ -10,10 +10,10 @@ use futures_util::{StreamExt, stream};
 use leasehold_api::v1;
 use leasehold_api::v1::shard_answer::Answer;
 use leasehold_consensus::Transport;
-use leasehold_types::{BootCount, GroupId, NodeId};
+use leasehold_types::{Boot, BootCount, BootMark, GroupId, NodeId};
 
-use super::{CallError, FRAME_BYTES};
-use world::{Wires, down, node, pair, up};
+use super::{CallError, FRAME_BYTES, JoinCallError, Peers, ProtocolRange};
+use world::{Wires, down, node, node_of, pair, up};
 
 const TWO: NodeId = NodeId::new(2);
 const TTL: Duration = Duration::from_secs(2);
@@ -150,6 +150,87 @@ async fn old_copy_of_a_node_gets_no_connection_in_either_direction() {
     assert!(
         message.contains("boot 5") && message.contains("boot 4"),
         "{message}"
+    );
+}
+
+/// Two nodes that speak these protocols, and know each other.
+async fn versions(wires: &Wires, one: ProtocolRange, two: ProtocolRange) -> (Peers, Peers) {
+    let (one, _) = node_of(wires, 1, 1, one).await;
+    let (two, _) = node_of(wires, 2, 1, two).await;
+    one.know(TWO, BootCount::new(1), "node2:1");
+    two.know(NodeId::new(1), BootCount::new(1), "node1:1");
+    (one, two)
+}
+
+const fn range(min: u32, max: u32) -> ProtocolRange {
+    ProtocolRange { min, max }
+}
+
+#[tokio::test(start_paused = true)]
+async fn versions_that_overlap_speak_the_newest_in_common_in_both_directions() {
+    let (one, two) = versions(&Wires::default(), range(1, 2), range(2, 4)).await;
+    assert_eq!(one.protocol(TWO), None);
+    up(&one, 2).await;
+    up(&two, 1).await;
+    let spoken = |peers: &Peers, node| peers.protocol(node).map(super::Protocol::get);
+    assert_eq!(spoken(&one, TWO), Some(2));
+    assert_eq!(spoken(&two, NodeId::new(1)), Some(2));
+    assert_eq!(one.unreachable_reason(TWO), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn versions_too_far_apart_stay_apart_and_each_says_who_is_behind() {
+    let (one, two) = versions(&Wires::default(), range(1, 2), range(3, 4)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    for (peers, other) in [(&one, TWO), (&two, NodeId::new(1))] {
+        assert!(!peers.is_reachable(other));
+        let reason = peers.unreachable_reason(other).unwrap();
+        for part in ["1 to 2", "3 to 4", "upgrade node n1"] {
+            assert!(reason.contains(part), "{reason}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_that_is_upgraded_is_dialled_at_once_though_it_was_dialled_slowly() {
+    let wires = Wires::default();
+    let (old, newer) = versions(&wires, range(1, 2), range(3, 4)).await;
+    // Long enough that the next try by itself is a long way off.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    old.stop().await;
+    let (upgraded, _) = node_of(&wires, 1, 2, range(2, 3)).await;
+    upgraded.know(TWO, BootCount::new(1), "node2:1");
+    up(&upgraded, 2).await;
+    let dialled = tokio::time::timeout(TTL, up(&newer, 1)).await;
+    assert!(dialled.is_ok(), "it waits for its next slow try");
+}
+
+#[tokio::test(start_paused = true)]
+async fn second_start_under_one_count_gets_no_connection() {
+    let wires = Wires::default();
+    let (one, _) = node(&wires, 1, 1).await;
+    let mark = BootMark::new(77);
+    let count = BootCount::new(4);
+    one.know(TWO, Boot { count, mark }, "node2:1");
+    let (twin, _) = node(&wires, 2, 4).await;
+    twin.know(NodeId::new(1), BootCount::new(1), "node1:1");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!one.is_reachable(TWO) && !twin.is_reachable(NodeId::new(1)));
+    let reason = twin.unreachable_reason(NodeId::new(1)).unwrap();
+    assert!(reason.contains("another copy"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn join_at_something_that_is_no_door_for_nodes_is_told_so() {
+    let wires = Wires::default();
+    world::stray_door(&wires, "clients:1").await;
+    let (one, _) = node(&wires, 1, 1).await;
+    let asked = one.join("clients:1", v1::JoinRequest::default(), TTL).await;
+    let error = asked.unwrap_err();
+    assert!(matches!(error, JoinCallError::WrongDoor { .. }), "{error}");
+    assert!(
+        error.to_string().contains("client port of node n7"),
+        "{error}"
     );
 }
 

@@ -13,13 +13,16 @@ use futures_util::{FutureExt, StreamExt};
 use leasehold_api::{ApiError, v1};
 use leasehold_consensus::{SnapshotParts, Timings};
 use leasehold_storage::MemoryDisk;
-use leasehold_types::{BootCount, ClusterId, GroupId, NodeId, Timestamp};
+use leasehold_types::{Boot, BootCount, BootMark, ClusterId, GroupId, NodeId, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
+use tonic::transport::Server;
 
-use crate::peers::{LocalNode, PeerHandler, PeerOptions, Peers};
+use crate::doors::{Door, House};
+use crate::peers::{LocalNode, PeerHandler, PeerOptions, Peers, ProtocolRange};
 use crate::seam::{Clock, Connection, Listener, Net, Seam, SeededEntropy};
 
 /// Cut links eat what is sent, stay open, and carry nothing that was under way. New ones cannot be made.
@@ -210,6 +213,16 @@ impl PeerHandler for Echo {
 
 /// One node's peers, answering as an [`Echo`].
 pub(super) async fn node(wires: &Wires, id: u64, boots: u64) -> (Peers, Echo) {
+    node_of(wires, id, boots, ProtocolRange::SPOKEN).await
+}
+
+/// The same, of a version that speaks these protocols.
+pub(super) async fn node_of(
+    wires: &Wires,
+    id: u64,
+    boots: u64,
+    protocols: ProtocolRange,
+) -> (Peers, Echo) {
     let address = format!("node{id}:1");
     let mut seam = Seam::system(Arc::new(MemoryDisk::default()));
     seam.net = Arc::new(wires.clone());
@@ -221,7 +234,11 @@ pub(super) async fn node(wires: &Wires, id: u64, boots: u64) -> (Peers, Echo) {
         local: LocalNode {
             cluster: ClusterId::from_random(1),
             node: NodeId::new(id),
-            boots: BootCount::new(boots),
+            boot: Boot {
+                count: BootCount::new(boots),
+                mark: BootMark::new(1),
+            },
+            protocols,
             client_address: "unused:1".to_owned(),
             peer_address: address.clone(),
         },
@@ -233,6 +250,21 @@ pub(super) async fn node(wires: &Wires, id: u64, boots: u64) -> (Peers, Echo) {
     let listener = wires.listen(&address).await.unwrap();
     peers.serve(listener, Arc::new(echo.clone()));
     (peers, echo)
+}
+
+/// A door for clients and nobody else.
+pub(super) async fn stray_door(wires: &Wires, address: &str) {
+    let house = House {
+        node: NodeId::new(7),
+        client_address: address.to_owned(),
+        peer_address: "peers:1".to_owned(),
+    };
+    let routes = house.answer_strays(Door::Clients, axum::Router::new());
+    let listener = wires.listen(address).await.unwrap();
+    let serving = Server::builder()
+        .add_routes(Routes::from(routes))
+        .serve_with_incoming(listener.incoming);
+    tokio::spawn(serving);
 }
 
 /// Both know each other.

@@ -6,8 +6,8 @@ use leasehold_api::convert::submit::{check_batch, submit as to_submit};
 use leasehold_api::{ApiError, v1};
 use leasehold_core::metadata::records::ShardRecord;
 use leasehold_core::shard::command::Submit;
-use leasehold_core::shard::{Command, Outcome};
-use leasehold_types::ErrorCode;
+use leasehold_core::shard::{Command, Outcome, Refusal, ShardState};
+use leasehold_types::{ErrorCode, JobId};
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
@@ -38,6 +38,7 @@ pub(in crate::shards) async fn take_in(
     metadata_index: u64,
 ) -> Result<Vec<v1::SubmitResult>, ApiError> {
     see_metadata(shared, metadata_index).await?;
+    let jobs = turn_away_for_want_of_space(shared, jobs);
     let _room = admit(shared, &jobs)?;
     let (commands, refused) = commands_of(shared, jobs);
     let proposed = u64::try_from(commands.len()).unwrap_or(u64::MAX);
@@ -115,6 +116,27 @@ async fn see_metadata(shared: &Shared, index: u64) -> Result<(), ApiError> {
     Err(ApiError::unavailable(format!(
         "shard {shard} knows the metadata up to {seen}, this submit was routed by {index}: try again shortly"
     )))
+}
+
+/// While the volume is short of space, only jobs that were taken in before: their repeats must be told so, and cost
+/// next to nothing.
+fn turn_away_for_want_of_space(
+    shared: &Shared,
+    jobs: Vec<Result<Submit, ApiError>>,
+) -> Vec<Result<Submit, ApiError>> {
+    let Err(no_space) = shared.context.room.admit("new jobs") else {
+        return jobs;
+    };
+    let known = |submit: Submit| match shared.look(|state| remembers(state, submit.job)) {
+        true => Ok(submit),
+        false => Err(no_space.clone()),
+    };
+    jobs.into_iter().map(|job| job.and_then(known)).collect()
+}
+
+fn remembers(state: &ShardState, job: JobId) -> bool {
+    let no_longer_kept = || matches!(state.absent(job), Refusal::NoLongerKept(_));
+    state.is_terminal(job).is_some() || no_longer_kept()
 }
 
 /// Room for the jobs' bytes, given back when they are answered.

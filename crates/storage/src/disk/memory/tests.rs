@@ -102,5 +102,5 @@ fn full_disk_refuses_growth_and_nothing_else() {
     let error = file.write_at(5, &[1; 10]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     file.write_at(0, &[2; 10]).unwrap();
-    assert_eq!(disk.free_bytes().unwrap(), 0);
+    assert_eq!(disk.space().unwrap().free, 0);
 }

@@ -9,7 +9,9 @@ use crate::shard::state::pools::PoolId;
 use super::tracker::Orphan;
 
 /// Arrivals in a run. A row of sixteen headers about fills the page that a change of one of them writes anyway.
-pub const RUN: u64 = 16;
+pub const RUN: u64 = PLACES as u64;
+
+const PLACES: usize = 16;
 
 /// Which rows of a job's own the checkpoint has, or will have with the one under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -131,7 +133,7 @@ pub enum Entry {
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Run {
-    entries: [Option<Entry>; RUN as usize],
+    entries: [Option<Entry>; PLACES],
     /// The checkpoint in which it will next be written, by number; 0 while it is unchanged.
     pub(super) changed_for: u64,
     /// The checkpoint has a row of it, or will have with the one under way.

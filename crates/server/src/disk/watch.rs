@@ -1,4 +1,4 @@
-//! Whether the node's log keeps up with what is written to it.
+//! Whether the node's log keeps up with what is written to it, and whether its volume has room.
 //!
 //! A disk that hangs does not fail: writes just never come back, while the node's links, and so its leaderships, stay
 //! alive (etcd-io/etcd#13527). So the log's own counters are watched from outside by the clock: when something waits
@@ -8,11 +8,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold_storage::{LogHealth, LogStore};
+use leasehold_storage::{Disk, DiskSpace, LogHealth, LogStore};
 use leasehold_types::Timestamp;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::room::{DiskRoom, RoomLevel, Watermarks};
 use crate::seam::Clock;
 
 /// How long a write may be under way before nothing more is granted.
@@ -23,6 +24,8 @@ const HAND_OVER_AFTER: Duration = Duration::from_secs(5);
 const DEAD_AFTER: Duration = Duration::from_secs(10);
 /// How often the log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Room on the volume is asked for at every so many looks.
+const LOOKS_PER_ROOM: u32 = 5;
 /// The most that the time between two looks counts for.
 const GAP_MAX: Duration = Duration::from_secs(1);
 
@@ -32,6 +35,8 @@ pub enum DiskHealth {
     /// Writes come back.
     #[default]
     KeepsUp,
+    /// Writes come back, out of the log's reserve: leaderships go to other nodes, and work goes on where there are none.
+    Full,
     /// A write is overdue by more than 2 s: nothing is granted and no renewal answered.
     Slow,
     /// By more than 5 s: leaderships go to other nodes.
@@ -40,36 +45,132 @@ pub enum DiskHealth {
     Dead,
 }
 
-/// Follows the log's health and tells of every change, until nobody listens. One a node.
-pub async fn watch_disk(
-    log: Arc<dyn LogStore>,
-    clock: Arc<dyn Clock>,
-    tell: watch::Sender<DiskHealth>,
-) {
-    let mut tracker = StallTracker::new(clock.now());
-    while !tell.is_closed() {
-        let health = tracker.observe(&log.health(), clock.now());
-        tell.send_if_modified(|before| {
+impl DiskHealth {
+    /// Whether work may be handed out and renewals be answered.
+    #[must_use]
+    pub fn keeps_up(self) -> bool {
+        match self {
+            Self::KeepsUp | Self::Full => true,
+            Self::Slow | Self::HandOver | Self::Dead => false,
+        }
+    }
+
+    /// Whether leaderships should go to other nodes.
+    #[must_use]
+    pub fn hands_over(self) -> bool {
+        match self {
+            Self::KeepsUp | Self::Slow => false,
+            Self::Full | Self::HandOver | Self::Dead => true,
+        }
+    }
+}
+
+/// Follows the log's health and the room on its volume. One a node.
+pub struct DiskWatch {
+    /// The node's log.
+    pub log: Arc<dyn LogStore>,
+    /// Its data folder.
+    pub disk: Arc<dyn Disk>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where the room gets short.
+    pub marks: Watermarks,
+    /// Who hears of the health.
+    pub health: watch::Sender<DiskHealth>,
+    /// Who hears of the room.
+    pub room: watch::Sender<DiskRoom>,
+}
+
+impl DiskWatch {
+    /// Tells of every change, until nobody listens.
+    pub async fn run(self) {
+        let mut tracker = StallTracker::new(self.clock.now());
+        for look in 0_u32.. {
+            if self.health.is_closed() {
+                return;
+            }
+            if look % LOOKS_PER_ROOM == 0 {
+                self.look_at_the_room();
+            }
+            self.look_at_the_log(&mut tracker);
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn look_at_the_log(&self, tracker: &mut StallTracker) {
+        let log = self.log.health();
+        let stall = tracker.observe(&log, self.clock.now());
+        let is_full = self.room.borrow().level == RoomLevel::Full;
+        let least = match is_full {
+            true => DiskHealth::Full,
+            false => DiskHealth::KeepsUp,
+        };
+        let health = stall.max(least);
+        self.health.send_if_modified(|before| {
             let news = *before != health;
             if news {
-                say(*before, health);
+                say(*before, health, log.failed.as_deref());
             }
             *before = health;
             news
         });
-        sleep(LOOK_EVERY).await;
+    }
+
+    /// Where the file system does not say, things stay as they were: the log finds out by itself.
+    fn look_at_the_room(&self) {
+        let spare = self.log.health().spare_bytes;
+        match self.disk.space() {
+            Ok(space) => self.tell_room(space, spare),
+            Err(error) => {
+                tracing::debug!(%error, "the data folder's volume does not tell its room")
+            }
+        }
+    }
+
+    fn tell_room(&self, space: DiskSpace, spare: u64) {
+        self.room.send_if_modified(|before| {
+            let room = self.marks.judge(before.level, space, spare);
+            if before.level != room.level {
+                say_room(before.level, room);
+            }
+            let news = *before != room;
+            *before = room;
+            news
+        });
     }
 }
 
-fn say(before: DiskHealth, now: DiskHealth) {
+fn say_room(before: RoomLevel, room: DiskRoom) {
+    let DiskRoom {
+        free, total, low, ..
+    } = room;
+    match room.level {
+        RoomLevel::Ample => tracing::info!(?before, free, total, "volume has room again"),
+        RoomLevel::Low => tracing::warn!(
+            free,
+            low,
+            total,
+            "volume is nearly full: new jobs are refused, those that are in are finished"
+        ),
+        RoomLevel::Full => tracing::error!(
+            free,
+            total,
+            "volume is full: the log lives on its reserve, and the node ends with it; make room"
+        ),
+    }
+}
+
+fn say(before: DiskHealth, now: DiskHealth, failed: Option<&str>) {
     match now {
         DiskHealth::KeepsUp => tracing::info!(?before, "disk keeps up again"),
+        DiskHealth::Full => tracing::error!("disk is full: handing leaderships over"),
         DiskHealth::Slow => tracing::warn!("disk does not sync: no leases are granted meanwhile"),
         DiskHealth::HandOver => {
             tracing::error!("disk does not sync for 5 s: handing leaderships over");
         }
         DiskHealth::Dead => {
             tracing::error!(
+                failed,
                 "disk is lost: the process has to end; check the volume before a restart"
             );
         }

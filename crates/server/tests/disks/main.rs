@@ -1,8 +1,11 @@
 //! Real nodes on disks that fail, and on disks that lose what was not synced.
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
-#[path = "support/nodes.rs"]
+#[path = "../support/nodes.rs"]
 mod nodes;
+
+mod room;
+mod trouble;
 
 use std::sync::Arc;
 
@@ -11,13 +14,13 @@ use leasehold_core::metadata::command::CreateQueue;
 use leasehold_core::policy::QueuePolicy;
 use leasehold_server::cluster::FOUNDER;
 use leasehold_server::config::Config;
-use leasehold_server::node::{Node, NodeError, StartError};
+use leasehold_server::node::{Node, StartError};
 use leasehold_server::seam::Seam;
 use leasehold_storage::MemoryDisk;
 use leasehold_types::QueueName;
 use nodes::{Place, in_time, until};
 
-async fn start(config: Config, disk: &MemoryDisk) -> Result<Node, StartError> {
+pub(crate) async fn start(config: Config, disk: &MemoryDisk) -> Result<Node, StartError> {
     in_time(Node::start(config, Seam::system(Arc::new(disk.clone())))).await
 }
 
@@ -71,22 +74,8 @@ async fn what_was_acknowledged_is_there_after_the_power_failed() {
     in_time(node.halt()).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn node_whose_disk_fails_has_to_stop_and_says_why() {
-    let place = Place::new("eu");
-    let disk = MemoryDisk::new();
-    let node = start(place.founder(1), &disk).await.unwrap();
-    in_time(node.ready()).await;
-    disk.fail_next_syncs(1);
-    let create = MetadataCommand::CreateQueue(CreateQueue {
-        name: QueueName::new("lost").unwrap(),
-        policy: QueuePolicy::default(),
-    });
-    in_time(node.cluster().propose(create)).await.unwrap_err();
-    let error = in_time(node.wait()).await;
-    assert!(
-        matches!(error, NodeError::DiskLost | NodeError::Metadata { .. }),
-        "{error}"
-    );
-    in_time(node.stop()).await;
+pub(crate) fn knows_queue(node: &Node, name: &str) -> bool {
+    let name = QueueName::new(name).unwrap();
+    node.cluster()
+        .read(|metadata| metadata.queue(&name).is_some())
 }

@@ -1,0 +1,206 @@
+//! A volume that others fill up, and that gets room again.
+
+use leasehold_api::v1::jobs_client::JobsClient;
+use leasehold_api::v1::workers_client::WorkersClient;
+use leasehold_api::{ApiError, v1};
+use leasehold_core::metadata::MetadataCommand;
+use leasehold_core::metadata::command::CreateQueue;
+use leasehold_core::policy::QueuePolicy;
+use leasehold_server::node::Node;
+use leasehold_storage::{Disk, MemoryDisk, OpenMode};
+use leasehold_types::{ErrorCode, QueueName};
+use tonic::transport::Channel;
+
+use crate::nodes::{Place, in_time, page, until};
+use crate::{knows_queue, start};
+
+const MIB: u64 = 1024 * 1024;
+/// A volume whose watermark is a tenth of it: 10 MiB, with segments of 4 MiB.
+const VOLUME: u64 = 100 * MIB;
+
+/// A file of somebody else's that leaves this much free.
+pub(crate) fn fill_up_to(disk: &MemoryDisk, free: u64) {
+    disk.set_capacity(Some(VOLUME));
+    let taken = disk.space().unwrap().free - free;
+    let others = disk.open("others", OpenMode::Create).unwrap();
+    others.set_length(taken).unwrap();
+}
+
+fn make_room(disk: &MemoryDisk) {
+    disk.remove("others").unwrap();
+}
+
+async fn solo(disk: &MemoryDisk) -> Node {
+    let node = start(Place::new("eu").founder(1), disk).await.unwrap();
+    until(&node, |node| knows_queue(node, "default")).await;
+    node
+}
+
+struct Caller {
+    jobs: JobsClient<Channel>,
+    workers: WorkersClient<Channel>,
+}
+
+impl Caller {
+    async fn of(node: &Node) -> Self {
+        let address = format!("http://{}", node.addresses().client);
+        Self {
+            jobs: JobsClient::connect(address.clone()).await.unwrap(),
+            workers: WorkersClient::connect(address).await.unwrap(),
+        }
+    }
+
+    async fn submit(&mut self, job_id: &str) -> Result<v1::Accepted, ApiError> {
+        let job = v1::NewJob {
+            job_id: job_id.to_owned(),
+            queue: "default".to_owned(),
+            payload: "p".into(),
+            ..v1::NewJob::default()
+        };
+        let request = v1::SubmitRequest { jobs: vec![job] };
+        let response = in_time(self.jobs.submit(request)).await.unwrap();
+        let result = response.into_inner().results.remove(0).result.unwrap();
+        match result {
+            v1::submit_result::Result::Accepted(accepted) => Ok(accepted),
+            v1::submit_result::Result::Error(error) => Err(error.into()),
+        }
+    }
+
+    async fn lease(&mut self, session: &str) -> v1::Assignment {
+        let request = v1::LeaseRequest {
+            session: session.to_owned(),
+            worker: "script".to_owned(),
+            queues: vec!["default".to_owned()],
+            jobs: 1,
+            wait_ms: 30_000,
+            ..v1::LeaseRequest::default()
+        };
+        let leased = in_time(self.workers.lease(request)).await.unwrap();
+        leased.into_inner().assignments.remove(0)
+    }
+
+    async fn renew(&mut self, session: &str, job: &v1::Assignment) -> v1::RenewalAnswer {
+        let renewal = v1::Renewal {
+            job_id: job.job_id.clone(),
+            fence: job.fence.clone(),
+            progress: 1,
+            phase: v1::WorkPhase::Running as i32,
+        };
+        let request = v1::RenewRequest {
+            session: session.to_owned(),
+            renewals: vec![renewal],
+        };
+        let renewed = in_time(self.workers.renew(request)).await.unwrap();
+        renewed.into_inner().answers.remove(0)
+    }
+
+    async fn complete(&mut self, session: &str, job: v1::Assignment) -> bool {
+        let request = v1::CompleteRequest {
+            session: session.to_owned(),
+            job_id: job.job_id,
+            fence: job.fence,
+            result: "done".into(),
+            ..v1::CompleteRequest::default()
+        };
+        let completed = in_time(self.workers.complete(request)).await.unwrap();
+        !completed.into_inner().repeated
+    }
+
+    async fn cancel(&mut self, job_id: &str) {
+        let request = v1::CancelRequest {
+            job_id: job_id.to_owned(),
+            reason: "to make room".to_owned(),
+        };
+        in_time(self.jobs.cancel(request)).await.unwrap();
+    }
+}
+
+/// Waits until the node has noticed whether it is short of space.
+async fn until_short(node: &Node, is_short: bool) {
+    let address = node.addresses().client.clone();
+    in_time(async {
+        while page(&address, "/readyz").await.contains("no new jobs") != is_short {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn volume_short_of_space_takes_no_new_jobs_and_finishes_those_that_are_in() {
+    let disk = MemoryDisk::new();
+    let node = solo(&disk).await;
+    let mut caller = Caller::of(&node).await;
+    let worked = caller.submit("").await.unwrap().job_id;
+    let session = "w-6f1e0a524f3e4f0e9b0a0a4b8e2f7c11";
+    let leased = caller.lease(session).await;
+    assert_eq!(leased.job_id, worked);
+    let waiting = caller.submit("").await.unwrap().job_id;
+
+    fill_up_to(&disk, 7 * MIB);
+    until_short(&node, true).await;
+    let refused = caller.submit("").await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::ResourceExhausted, "{refused}");
+    assert!(refused.retry_after.is_some(), "{refused}");
+    assert!(
+        refused.message.contains("has 7 MiB free, less than 10 MiB")
+            || refused.message.contains("has 6 MiB free, less than 10 MiB"),
+        "{refused}"
+    );
+    let again = caller.submit(&waiting).await.unwrap();
+    assert!(again.repeated, "a repeat of what is in is told so");
+    let renewed = caller.renew(session, &leased).await;
+    assert!(matches!(
+        renewed.answer,
+        Some(v1::renewal_answer::Answer::KeepMs(_))
+    ));
+    assert!(caller.complete(session, leased).await);
+    caller.cancel(&waiting).await;
+
+    make_room(&disk);
+    until_short(&node, false).await;
+    caller.submit("").await.unwrap();
+    in_time(node.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn volume_short_of_space_takes_no_new_queues_and_shows_it_in_the_metrics() {
+    let disk = MemoryDisk::new();
+    let node = solo(&disk).await;
+    fill_up_to(&disk, 7 * MIB);
+    until_short(&node, true).await;
+    let create = |name: &str| {
+        MetadataCommand::CreateQueue(CreateQueue {
+            name: QueueName::new(name).unwrap(),
+            policy: QueuePolicy::default(),
+        })
+    };
+    let refused = in_time(node.cluster().propose(create("more")))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code, ErrorCode::ResourceExhausted, "{refused}");
+    in_time(node.cluster().propose(create("default")))
+        .await
+        .unwrap();
+    let address = node.addresses().client.clone();
+    in_time(async {
+        while !page(&address, "/metrics")
+            .await
+            .contains("\nleasehold_disk_short 1\n")
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let text = page(&address, "/metrics").await;
+    assert!(
+        text.contains("leasehold_disk_low_water_bytes 10485760"),
+        "{text}"
+    );
+    make_room(&disk);
+    until_short(&node, false).await;
+    in_time(node.cluster().propose(create("more")))
+        .await
+        .unwrap();
+    in_time(node.stop()).await;
+}

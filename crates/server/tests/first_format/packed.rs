@@ -1,0 +1,62 @@
+//! A data folder in the repository: its files without the zeros at their ends, and how long they were.
+
+use std::fs;
+use std::path::Path;
+
+use crate::nodes::in_time;
+
+/// Names and lengths, one file a line.
+const LENGTHS: &str = "LENGTHS";
+/// Held while a process has the folder; no part of what it keeps.
+const LOCK: &str = "LOCK";
+/// What the first shard's state is checkpointed in.
+const CHECKPOINTS: [&str; 2] = ["snapshot-g1", "checkpoint-g1"];
+/// The whole fixture, in bytes: everybody who clones the project has it.
+const BYTES_MAX: usize = 256 * 1024;
+
+pub(crate) fn unpack(fixture: &Path, folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    for line in fs::read_to_string(fixture.join(LENGTHS)).unwrap().lines() {
+        let (name, length) = line.split_once(' ').unwrap();
+        let file = folder.join(name);
+        fs::copy(fixture.join(name), &file).unwrap();
+        let file = fs::File::options().write(true).open(file).unwrap();
+        file.set_len(length.parse().unwrap()).unwrap();
+    }
+}
+
+/// Replaces the fixture by a folder that no process has open.
+pub(crate) fn pack(folder: &Path, fixture: &Path) {
+    let _ = fs::remove_dir_all(fixture);
+    fs::create_dir_all(fixture).unwrap();
+    let names = fs::read_dir(folder).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name != LOCK).collect();
+    names.sort();
+    let mut lengths = String::new();
+    let mut total = 0;
+    for name in names {
+        let content = fs::read(folder.join(&name)).unwrap();
+        lengths.push_str(&format!("{name} {}\n", content.len()));
+        let kept = without_zeros(&content);
+        fs::write(fixture.join(&name), kept).unwrap();
+        total += kept.len();
+    }
+    fs::write(fixture.join(LENGTHS), lengths).unwrap();
+    assert!(total < BYTES_MAX, "the fixture has {total} bytes");
+}
+
+fn without_zeros(content: &[u8]) -> &[u8] {
+    let last = content.iter().rposition(|byte| *byte != 0);
+    &content[..last.map_or(0, |last| last + 1)]
+}
+
+/// Goes on with something until the first shard's state was checkpointed.
+pub(crate) async fn await_checkpoint(folder: &Path, mut stir: impl AsyncFnMut()) {
+    in_time(async {
+        while !CHECKPOINTS.iter().any(|name| folder.join(name).exists()) {
+            stir().await;
+        }
+    })
+    .await;
+}
