@@ -44,6 +44,9 @@ pub(crate) enum Command {
     /// Look at a node's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Measure speed, latency, memory and recovery
+    #[command(subcommand)]
+    Bench(crate::commands::BenchCommand),
 }
 
 /// Where the cluster is and how to print.
@@ -458,7 +461,7 @@ pub(crate) enum ShardCommand {
 }
 
 /// `30s`, `5m`, `1h 30m`; a bare 0 is taken too.
-fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -480,19 +483,4 @@ fn amount(text: &str) -> Result<(String, u64), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn command_line_is_consistent() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn times_are_taken_as_people_write_them() {
-        assert_eq!(time("1h 30m"), Ok(Duration::from_secs(5400)));
-        assert_eq!(time("0"), Ok(Duration::ZERO));
-        assert!(time("30").unwrap_err().contains("unit"));
-    }
-}
+mod tests;

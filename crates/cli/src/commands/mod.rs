@@ -1,5 +1,6 @@
 //! One file for each group of commands.
 
+mod bench;
 mod cluster;
 mod config;
 mod dev;
@@ -11,6 +12,7 @@ mod serve;
 mod shard;
 mod worker;
 
+pub(crate) use bench::BenchCommand;
 pub(crate) use serve::StopSignals;
 
 use crate::args::{Arguments, Command};
@@ -38,5 +40,6 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Cluster(command) => cluster::run(command).await,
         Command::Shard(command) => shard::run(command).await,
         Command::Config(command) => config::run(command),
+        Command::Bench(command) => bench::run(command).await,
     }
 }

@@ -1,0 +1,122 @@
+//! The history, shared by everybody who talks to a cluster, and what was found to be wrong.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::history::History;
+use crate::violation::{Kind, Violation};
+
+/// Submitters wait while so many acknowledged jobs are undone.
+const OPEN_MAX: u64 = 8_000;
+/// Broken promises that are kept in words; the rest is counted.
+const KEPT: usize = 50;
+
+/// See the module.
+pub(crate) struct Ledger {
+    history: Mutex<History>,
+    found: Mutex<Found>,
+    /// Acknowledged submits so far, and those of them that have no result yet.
+    progress: watch::Sender<Progress>,
+    /// Submitters wait once so many submits were acknowledged.
+    quota: AtomicU64,
+}
+
+/// Broken promises: the first in words, all of them by kind.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Found {
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) counts: BTreeMap<Kind, u64>,
+}
+
+impl Found {
+    pub(crate) fn add(&mut self, violation: Violation) {
+        *self.counts.entry(violation.kind()).or_default() += 1;
+        if self.violations.len() < KEPT {
+            self.violations.push(violation);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+}
+
+/// How far the clients have got.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) submits: u64,
+    pub(crate) open: u64,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        Self {
+            history: Mutex::default(),
+            found: Mutex::default(),
+            progress: watch::Sender::default(),
+            quota: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a check found, and whether it found anything.
+    pub(crate) fn check(&self, checked: Result<(), Violation>) -> bool {
+        let Err(violation) = checked else {
+            return true;
+        };
+        self.found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .add(violation);
+        false
+    }
+
+    /// Tells those who wait how far it has got.
+    pub(crate) fn publish(&self) {
+        let history = self.history();
+        let progress = Progress {
+            submits: history.sums().submits,
+            open: history.open(),
+        };
+        drop(history);
+        self.progress.send_replace(progress);
+    }
+
+    /// Lets submitters go on until so many more submits were acknowledged.
+    pub(crate) fn allow(&self, more: u64) {
+        let quota = self.history().sums().submits.saturating_add(more);
+        self.quota.store(quota, Ordering::Relaxed);
+        self.publish();
+    }
+
+    /// Whether submitters may go on.
+    pub(crate) fn has_room(&self, progress: Progress) -> bool {
+        progress.open < OPEN_MAX && progress.submits < self.quota.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// What was found so far.
+    pub(crate) fn found(&self) -> Found {
+        self.found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        !self
+            .found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+    }
+}

@@ -1,0 +1,260 @@
+//! A whole run: cluster after cluster, crash after crash, and the check of each.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use crate::args::RunArgs;
+use crate::clock::now;
+use crate::cluster::{Cluster, ClusterError};
+use crate::ledger::{Found, Ledger};
+use crate::load::{Load, is_drained, look_at_some, sweep};
+use crate::plan::Planner;
+use crate::tally::Tally;
+use crate::violation::Violation;
+
+/// At most so many times the submits wanted between two crashes are taken: a cluster's jobs, and so the time that it
+/// takes to start, stay within bounds, and there is still load while a point is waited for.
+const QUOTA: u64 = 4;
+/// Jobs looked at after each crash.
+const LOOKS: u32 = 60;
+/// Longest that clients may wait for the submits between two crashes.
+const PROGRESS: Duration = Duration::from_secs(120);
+/// Longest that a drain may take.
+const DRAIN: Duration = Duration::from_secs(180);
+
+/// What a run came to.
+pub(crate) struct Outcome {
+    pub(crate) tally: Tally,
+    pub(crate) broken: Option<Broken>,
+}
+
+/// Where and how promises were broken.
+pub(crate) struct Broken {
+    pub(crate) kill: u32,
+    pub(crate) how: String,
+    pub(crate) found: Found,
+    pub(crate) folder: PathBuf,
+}
+
+/// Runs until so many crashes were survived, or a promise was broken.
+///
+/// # Errors
+/// When the harness itself cannot go on.
+pub(crate) async fn run(arguments: &RunArgs) -> anyhow::Result<Outcome> {
+    let root = Root::new(arguments.keep.clone())?;
+    let began = now();
+    let mut run = Run {
+        arguments,
+        planner: Planner::new(arguments),
+        tally: Tally::default(),
+        last: "nothing".to_owned(),
+    };
+    let mut broken = None;
+    while broken.is_none() && run.tally.kills < arguments.kills {
+        broken = run.one_cluster(&root).await?;
+    }
+    run.tally.seconds = began.elapsed().as_secs();
+    if broken.is_some() {
+        root.keep();
+    }
+    let tally = run.tally;
+    Ok(Outcome { tally, broken })
+}
+
+/// Where clusters live: a folder that goes away, or one that was asked for.
+enum Root {
+    Temporary(tempfile::TempDir),
+    Kept(PathBuf),
+}
+
+impl Root {
+    fn new(asked: Option<PathBuf>) -> anyhow::Result<Self> {
+        match asked {
+            None => Ok(Self::Temporary(tempfile::tempdir()?)),
+            Some(folder) => {
+                std::fs::create_dir_all(&folder)
+                    .with_context(|| format!("folder {}", folder.display()))?;
+                Ok(Self::Kept(folder))
+            }
+        }
+    }
+
+    fn folder(&self, cluster: u32) -> PathBuf {
+        let root = match self {
+            Self::Temporary(folder) => folder.path(),
+            Self::Kept(folder) => folder,
+        };
+        root.join(format!("cluster-{cluster}"))
+    }
+
+    fn keep(self) {
+        if let Self::Temporary(folder) = self {
+            drop(folder.keep());
+        }
+    }
+}
+
+struct Run<'a> {
+    arguments: &'a RunArgs,
+    planner: Planner,
+    tally: Tally,
+    /// The last crash, in words.
+    last: String,
+}
+
+impl Run<'_> {
+    /// The life of one cluster, from its founding to its last check.
+    async fn one_cluster(&mut self, root: &Root) -> anyhow::Result<Option<Broken>> {
+        self.tally.clusters += 1;
+        let folder = root.folder(self.tally.clusters);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        let nodes = self.nodes();
+        let seed = self
+            .arguments
+            .seed
+            .wrapping_add(u64::from(self.tally.kills));
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let mut cluster = Cluster::lay_out(&folder, nodes, self.arguments.lie, &mut rng)?;
+        let ledger = Arc::new(Ledger::new());
+        let lived = self.live(&mut cluster, &ledger).await;
+        cluster.end().await;
+        self.tally.add(ledger.history().sums());
+        let mut found = ledger.found();
+        match lived {
+            Ok(()) => {}
+            Err(ClusterError::Violation(violation)) => found.add(violation),
+            Err(ClusterError::Harness(error)) => return Err(error),
+        }
+        if found.is_empty() {
+            std::fs::remove_dir_all(&folder)?;
+            return Ok(None);
+        }
+        self.tally.broken(&found);
+        Ok(Some(Broken {
+            kill: self.tally.kills,
+            how: self.last.clone(),
+            found,
+            folder,
+        }))
+    }
+
+    fn nodes(&self) -> usize {
+        match (self.arguments.nodes, self.tally.clusters % 2) {
+            (Some(nodes), _) => nodes,
+            (None, 1) => 3,
+            (None, _) => 1,
+        }
+    }
+
+    async fn live(
+        &mut self,
+        cluster: &mut Cluster,
+        ledger: &Arc<Ledger>,
+    ) -> Result<(), ClusterError> {
+        let nodes = cluster.endpoints().len();
+        let first = self.planner.first_start(self.tally.kills, nodes);
+        let (planner, tally) = (&mut self.planner, &mut self.tally);
+        cluster.found(first, planner, tally).await?;
+        let seed = self
+            .arguments
+            .seed
+            .wrapping_add(u64::from(self.tally.kills));
+        let load = Load::start(cluster.endpoints(), Arc::clone(ledger), seed).await;
+        let load = load.map_err(anyhow::Error::from)?;
+        let lived = self.under_load(cluster, &load, ledger).await;
+        load.stop().await;
+        lived
+    }
+
+    async fn under_load(
+        &mut self,
+        cluster: &mut Cluster,
+        load: &Load,
+        ledger: &Ledger,
+    ) -> Result<(), ClusterError> {
+        let last = self.tally.kills + self.arguments.kills_per_cluster;
+        while self.tally.kills < last.min(self.arguments.kills) && !ledger.is_broken() {
+            self.await_submits(ledger).await?;
+            self.one_kill(cluster, load).await?;
+        }
+        if ledger.is_broken() {
+            return Ok(());
+        }
+        self.last = "the drain".to_owned();
+        load.drain().await;
+        await_drained(load).await?;
+        look_at_all(load).await?;
+        self.last = "the power failure of all nodes after the drain".to_owned();
+        cluster.black_out(&mut self.tally).await?;
+        look_at_all(load).await
+    }
+
+    async fn one_kill(&mut self, cluster: &mut Cluster, load: &Load) -> Result<(), ClusterError> {
+        let nodes = cluster.endpoints().len();
+        self.tally.kills += 1;
+        let blow = self.planner.blow(self.tally.kills, nodes);
+        self.last = format!("{blow:?}");
+        let (planner, tally) = (&mut self.planner, &mut self.tally);
+        let told = cluster.suffer(&blow, planner, tally).await?;
+        let mut rng = SmallRng::seed_from_u64(blow.seed);
+        let looks = look_at_some(&load.common, LOOKS, &mut rng).await;
+        self.tally.looks += looks as u64;
+        let sums = load.common.ledger.history().sums();
+        eprintln!(
+            "{:>4}/{} {nodes} nodes: {told}; {} acknowledged, {} done, {} unknown",
+            self.tally.kills, self.arguments.kills, sums.submits, sums.completions, sums.unknown
+        );
+        Ok(())
+    }
+
+    /// Waits until clients got as much done as is wanted between two crashes.
+    async fn await_submits(&self, ledger: &Ledger) -> Result<(), Violation> {
+        ledger.allow(self.arguments.submits.saturating_mul(QUOTA));
+        let mut progress = ledger.watch();
+        let wanted = progress.borrow().submits + self.arguments.submits;
+        let enough = progress.wait_for(|progress| progress.submits >= wanted);
+        match tokio::time::timeout(PROGRESS, enough).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Violation::Stuck {
+                what: format!("{} submits were not acknowledged", self.arguments.submits),
+                seconds: PROGRESS.as_secs(),
+            }),
+        }
+    }
+}
+
+async fn await_drained(load: &Load) -> Result<(), Violation> {
+    let draining = async {
+        while is_drained(&load.common.client).await != Some(true) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let stuck = |_| Violation::Stuck {
+        what: "the jobs did not drain".to_owned(),
+        seconds: DRAIN.as_secs(),
+    };
+    tokio::time::timeout(DRAIN, draining).await.map_err(stuck)
+}
+
+async fn look_at_all(load: &Load) -> Result<(), ClusterError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match sweep(&load.common).await {
+            Ok(()) => return Ok(()),
+            // A leader may still have to be found.
+            Err(_) if tries < 20 => tokio::time::sleep(Duration::from_millis(500)).await,
+            Err(error) => {
+                let what = format!("the jobs could not be listed: {error}");
+                return Err(Violation::Stuck { what, seconds: 10 }.into());
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The harness finds what it is there to find: a disk that says *synced* before it is.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+use std::process::{Command, Output};
+
+fn crashes(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leasehold-crashes"));
+    command.args(arguments).output().unwrap()
+}
+
+fn report(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+#[test]
+fn disk_that_lies_about_its_syncs_is_found_out_by_jobs_that_are_lost() {
+    let root = tempfile::tempdir().unwrap();
+    let keep = root.path().to_str().unwrap();
+    let output = crashes(&[
+        "--lie",
+        "--nodes",
+        "1",
+        "--kills",
+        "8",
+        "--submits",
+        "500",
+        "--json",
+        "--keep",
+        keep,
+    ]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(report(&output)["lost"].as_u64().unwrap() > 0, "{said}");
+    assert!(said.contains("of seed 1"), "{said}");
+    assert!(said.contains("again: cargo run"), "{said}");
+}
+
+#[test]
+fn point_that_does_not_exist_is_refused() {
+    let output = crashes(&["--point", "nowhere"]);
+    assert_eq!(output.status.code(), Some(2));
+}

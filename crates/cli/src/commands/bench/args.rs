@@ -1,0 +1,374 @@
+//! What `bench` takes, and what it refuses before anything is started.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use leasehold_types::limits;
+
+use crate::args::TimingsArg;
+
+const EXAMPLES: &str = "\
+Examples:
+  leasehold bench throughput                             # one node of its own, 64 connections, batches of 64
+  leasehold bench throughput --batch 1 --duration 30s    # one job at a time on every connection
+  leasehold bench throughput --nodes 3 --json > run.json # three replicas on this machine
+  leasehold bench latency --rate 100                     # what a job waits for when the node is mostly idle
+  leasehold bench backlog --jobs 1000000                 # memory a job, and speed with a million jobs queued
+  leasehold bench recovery --jobs 100000                 # kill -9 under load, then every job is looked for
+  leasehold bench renewals --leases 10000                # how many leases can be kept alive
+  leasehold bench throughput --endpoints a:7101,b:7101   # a cluster that runs already
+
+Nodes of its own are real `leasehold serve` processes on loopback; their data goes to a temporary folder and is removed.
+Choose the disk with --data-dir: the temporary folder of many systems is no disk at all. Exits with 10 when a job was
+lost, doubled or damaged.";
+
+/// One measurement.
+#[derive(Debug, Clone, Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub(crate) enum BenchCommand {
+    /// Whole jobs a second: submitted, leased, completed and acknowledged, in a closed loop
+    #[command(after_help = EXAMPLES)]
+    Throughput(ThroughputArgs),
+    /// How long jobs wait at a set rate, from when each was meant to be sent
+    #[command(after_help = EXAMPLES)]
+    Latency(LatencyArgs),
+    /// Speed and memory with a long queue, against the same without
+    #[command(after_help = EXAMPLES)]
+    Backlog(BacklogArgs),
+    /// Kill every node under load, start again, and look for every job
+    #[command(after_help = EXAMPLES)]
+    Recovery(RecoveryArgs),
+    /// Leases kept alive a second
+    #[command(after_help = EXAMPLES)]
+    Renewals(RenewalsArgs),
+}
+
+/// What every measurement takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CommonArgs {
+    /// A cluster that runs already; without it the bench starts nodes of its own
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub(crate) endpoints: Vec<String>,
+    /// Nodes to start: 1, or 3 for three replicas of everything
+    #[arg(long, default_value_t = 1, value_parser = nodes, conflicts_with = "endpoints")]
+    pub(crate) nodes: usize,
+    /// Timings of the nodes' groups
+    #[arg(long, value_enum, default_value_t = TimingsArg::Lan, conflicts_with = "endpoints")]
+    pub(crate) timings: TimingsArg,
+    /// Folder on the disk to measure; the data goes into a folder of its own there, and is removed
+    #[arg(long, value_name = "FOLDER", conflicts_with = "endpoints")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Configuration file of the nodes, for settings beyond these
+    #[arg(long, value_name = "FILE", conflicts_with = "endpoints")]
+    pub(crate) config: Option<PathBuf>,
+    /// The queue; made with this retention and lease when it is not there
+    #[arg(long, default_value = "bench")]
+    pub(crate) queue: String,
+    /// How long finished jobs, their results and ids are kept
+    #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "2m")]
+    pub(crate) retain: Duration,
+    /// Length of a lease
+    #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "30s")]
+    pub(crate) lease: Duration,
+    /// Size of a job's payload, such as 512, 1KiB or 64KiB
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1KiB")]
+    pub(crate) payload: usize,
+    /// Size of a job's result
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "0")]
+    pub(crate) result: usize,
+    /// A call for each submit, lease and result instead of streams
+    #[arg(long)]
+    pub(crate) unary: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Say nothing on standard error while it runs
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+/// The shape of a closed loop.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct LoopArgs {
+    /// Submitters, and as many workers; each has a connection of its own
+    #[arg(long, short = 'c', default_value_t = 64, value_parser = connections)]
+    pub(crate) connections: usize,
+    /// Jobs in one submit, and slots of one worker
+    #[arg(long, short = 'b', default_value_t = 64, value_parser = batch)]
+    pub(crate) batch: u32,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ThroughputArgs {
+    #[command(flatten)]
+    pub(crate) load: LoopArgs,
+    /// How long to measure
+    #[arg(long, short = 'd', value_name = "TIME", value_parser = crate::args::time, default_value = "10s")]
+    pub(crate) duration: Duration,
+    /// Measure until so many jobs are completed instead
+    #[arg(long, short = 'n', value_parser = jobs, conflicts_with = "duration")]
+    pub(crate) jobs: Option<u64>,
+    /// How long the loop runs before it is measured
+    #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "2s")]
+    pub(crate) warm_up: Duration,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LatencyArgs {
+    /// Jobs a second, evenly spaced
+    #[arg(long, short = 'r', default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) rate: u64,
+    /// Submitters, and as many workers
+    #[arg(long, short = 'c', default_value_t = 8, value_parser = connections)]
+    pub(crate) connections: usize,
+    /// Slots of one worker
+    #[arg(long, default_value_t = 1, value_parser = batch)]
+    pub(crate) slots: u32,
+    /// How long to measure
+    #[arg(long, short = 'd', value_name = "TIME", value_parser = crate::args::time, default_value = "10s")]
+    pub(crate) duration: Duration,
+    /// How long jobs are sent before they are measured
+    #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "1s")]
+    pub(crate) warm_up: Duration,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BacklogArgs {
+    /// Jobs that are queued and stay queued
+    #[arg(long, short = 'n', default_value_t = 1_000_000, value_parser = jobs)]
+    pub(crate) jobs: u64,
+    /// Submitters, and as many workers, while speed is measured
+    #[arg(long, short = 'c', default_value_t = 64, value_parser = connections)]
+    pub(crate) connections: usize,
+    /// Jobs in one submit, and slots of one worker, while speed is measured
+    #[arg(long, short = 'b', default_value_t = 1, value_parser = batch)]
+    pub(crate) batch: u32,
+    /// How long to measure speed, each time
+    #[arg(long, short = 'd', value_name = "TIME", value_parser = crate::args::time, default_value = "5s")]
+    pub(crate) duration: Duration,
+    /// How long the loop runs before it is measured, each time
+    #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "1s")]
+    pub(crate) warm_up: Duration,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RecoveryArgs {
+    /// Jobs queued before the kill
+    #[arg(long, short = 'n', default_value_t = 100_000, value_parser = jobs)]
+    pub(crate) jobs: u64,
+    /// How long jobs are submitted and completed beside the queue before the kill comes in the middle of it
+    #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "2s")]
+    pub(crate) load: Duration,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RenewalsArgs {
+    /// Leases that are held
+    #[arg(long, short = 'n', default_value_t = 10_000, value_parser = jobs)]
+    pub(crate) leases: u64,
+    /// Workers that hold them, each on a connection of its own
+    #[arg(long, short = 'c', default_value_t = 64, value_parser = connections)]
+    pub(crate) connections: usize,
+    /// How long to measure
+    #[arg(long, short = 'd', value_name = "TIME", value_parser = crate::args::time, default_value = "10s")]
+    pub(crate) duration: Duration,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+impl RenewalsArgs {
+    /// Leases of the worker that holds the most.
+    fn slots(&self) -> u32 {
+        let slots = self.leases.div_ceil(self.connections as u64);
+        u32::try_from(slots).unwrap_or(u32::MAX)
+    }
+}
+
+impl BenchCommand {
+    pub(super) const fn common(&self) -> &CommonArgs {
+        match self {
+            Self::Throughput(arguments) => &arguments.common,
+            Self::Latency(arguments) => &arguments.common,
+            Self::Backlog(arguments) => &arguments.common,
+            Self::Recovery(arguments) => &arguments.common,
+            Self::Renewals(arguments) => &arguments.common,
+        }
+    }
+
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Throughput(_) => "throughput",
+            Self::Latency(_) => "latency",
+            Self::Backlog(_) => "backlog",
+            Self::Recovery(_) => "recovery",
+            Self::Renewals(_) => "renewals",
+        }
+    }
+
+    /// Connections, and jobs of a submit or slots of a worker.
+    pub(super) fn shape(&self) -> (usize, u32) {
+        match self {
+            Self::Throughput(arguments) => (arguments.load.connections, arguments.load.batch),
+            Self::Latency(arguments) => (arguments.connections, arguments.slots),
+            Self::Backlog(arguments) => (arguments.connections, arguments.batch),
+            Self::Recovery(_) => super::recovery::LOAD,
+            Self::Renewals(arguments) => (arguments.connections, arguments.slots()),
+        }
+    }
+
+    /// What no single argument can tell.
+    ///
+    /// # Errors
+    /// In words, with the way out.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let payload = self.common().payload;
+        match self {
+            Self::Throughput(arguments) => fits(arguments.load.batch, payload),
+            Self::Backlog(arguments) => fits(arguments.batch, payload),
+            Self::Latency(_) => Ok(()),
+            Self::Recovery(arguments) if arguments.common.endpoints.is_empty() => Ok(()),
+            Self::Recovery(_) => Err(
+                "recovery kills its nodes: it takes no --endpoints, let it start its own".into(),
+            ),
+            Self::Renewals(arguments) => slots(arguments.leases, arguments.connections),
+        }
+    }
+}
+
+/// Whether a submit of so many jobs keeps to the bound of a request.
+fn fits(batch: u32, payload: usize) -> Result<(), String> {
+    /// What a job takes on the wire beside its payload, at most.
+    const BESIDE: usize = 256;
+    let most = limits::REQUEST_BYTES / (payload + BESIDE);
+    if batch as usize <= most {
+        return Ok(());
+    }
+    Err(format!(
+        "--batch {batch} of --payload {payload} bytes is more than a request may have: give --batch {most} or less"
+    ))
+}
+
+fn slots(leases: u64, connections: usize) -> Result<(), String> {
+    let most = connections as u64 * u64::from(limits::WORKER_CREDIT);
+    if leases <= most {
+        return Ok(());
+    }
+    let needed = leases.div_ceil(u64::from(limits::WORKER_CREDIT));
+    Err(format!(
+        "{connections} workers hold at most {most} leases: give --connections {needed} or more"
+    ))
+}
+
+fn within(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    let number: u64 = text
+        .replace('_', "")
+        .parse()
+        .map_err(|_| format!("{text:?} is no whole number"))?;
+    match (least..=most).contains(&number) {
+        true => Ok(number),
+        false => Err(format!("give {least} to {most}")),
+    }
+}
+
+fn nodes(text: &str) -> Result<usize, String> {
+    match text {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        _other => Err("give 1 or 3: two nodes survive no more than one does".to_owned()),
+    }
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    let number = within(text, 1, 4096)?;
+    usize::try_from(number).map_err(|error| error.to_string())
+}
+
+fn batch(text: &str) -> Result<u32, String> {
+    let number = within(text, 1, limits::BATCH_JOBS as u64)?;
+    u32::try_from(number).map_err(|error| error.to_string())
+}
+
+fn jobs(text: &str) -> Result<u64, String> {
+    within(text, 1, super::ledger::JOBS_MAX / 2)
+}
+
+/// Bytes, or `KiB`; no more than a job may carry.
+fn size(text: &str) -> Result<usize, String> {
+    let (number, unit) = match text.strip_suffix("KiB") {
+        Some(number) => (number.trim_end(), 1024),
+        None => (text, 1),
+    };
+    let number: usize = number
+        .parse()
+        .map_err(|_| format!("{text:?} is no size: write bytes, or KiB as in 1KiB"))?;
+    let bytes = number.saturating_mul(unit);
+    match bytes <= limits::INLINE_BYTES {
+        true => Ok(bytes),
+        false => Err(format!(
+            "a job carries at most {} bytes",
+            limits::INLINE_BYTES
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: BenchCommand,
+    }
+
+    fn parse(line: &str) -> Result<BenchCommand, String> {
+        let words = std::iter::once("bench").chain(line.split_whitespace());
+        let parsed = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        parsed.command.check().map(|()| parsed.command)
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_kibibytes_up_to_what_a_job_carries() {
+        assert_eq!(size("512"), Ok(512));
+        assert_eq!(size("64KiB"), Ok(65_536));
+        assert!(size("65KiB").unwrap_err().contains("65536"));
+        assert!(size("1MB").unwrap_err().contains("KiB"));
+    }
+
+    #[test]
+    fn numbers_take_underscores_and_keep_their_bounds() {
+        assert_eq!(jobs("1_000_000"), Ok(1_000_000));
+        assert!(jobs("0").is_err() && batch("1001").is_err() && connections("5000").is_err());
+        assert!(nodes("2").unwrap_err().contains("1 or 3"));
+    }
+
+    #[test]
+    fn batch_that_no_request_can_carry_is_refused_with_one_that_fits() {
+        assert!(parse("throughput --batch 64 --payload 32KiB").is_ok());
+        let refused = parse("throughput --batch 1000 --payload 64KiB").unwrap_err();
+        assert!(refused.contains("--batch 63"), "{refused}");
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for line in [
+            "throughput --endpoints a:1 --nodes 3",
+            "throughput --jobs 5 --duration 1s",
+            "latency --rate 0",
+            "recovery --endpoints a:1",
+            "renewals --leases 5000 --connections 2",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Speed and memory with a long queue, against the same without, in one run on the same nodes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::sleep;
+
+use super::Bench;
+use super::args::BacklogArgs;
+use super::cost::{Reading, logged};
+use super::drain::{Drained, drain};
+use super::fill::fill;
+use super::load::{Load, Plan};
+use super::report::{Cost, Figures, Measured};
+use super::run::Run;
+use super::throughput::{Until, Window, as_f64, measure};
+
+/// How long the nodes are left alone before their memory is read.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How the queue is worked off at the end.
+const DRAIN: (usize, u32) = (16, 64);
+
+/// What a backlog costs.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct BacklogFigures {
+    pub(crate) empty: Level,
+    pub(crate) full: Level,
+    /// Speed with the backlog over speed without.
+    pub(crate) ratio: f64,
+    pub(crate) filled_per_s: f64,
+    /// At the end, when all of it is worked off: over the first 99 of 100.
+    pub(crate) drained_per_s: f64,
+    /// Resident memory that came with the backlog, over all nodes, by its jobs.
+    pub(crate) memory_bytes_per_job: Option<f64>,
+    pub(crate) server_rss_before_bytes: Option<u64>,
+    pub(crate) server_rss_filled_bytes: Option<u64>,
+}
+
+/// The same loop at one length of the queue.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Level {
+    pub(crate) queued: u64,
+    pub(crate) jobs_per_s: f64,
+    pub(crate) server_cpu_us_per_job: Option<f64>,
+    pub(crate) client_cpu_us_per_job: f64,
+}
+
+pub(super) async fn run(bench: &Bench, arguments: &BacklogArgs) -> anyhow::Result<Measured> {
+    let run = bench.new_run();
+    let before = logged(&bench.target).await?;
+    bench.progress.say("with an empty queue");
+    let (empty, _) = level(bench, &run, arguments).await?;
+    sleep(SETTLE).await;
+    let low = Reading::of(&bench.target)
+        .server
+        .map(|usage| usage.rss_bytes);
+    bench.progress.say("filling the queue");
+    let filled_per_s = fill(bench, &run, arguments.jobs).await?;
+    sleep(SETTLE).await;
+    let high = Reading::of(&bench.target)
+        .server
+        .map(|usage| usage.rss_bytes);
+    bench.progress.say("with a full queue");
+    let (full, window) = level(bench, &run, arguments).await?;
+    bench.progress.say("working the queue off");
+    let drained = work_off(bench, &run).await?;
+    let after = logged(&bench.target).await?;
+    let grown = low.zip(high).map(|(low, high)| high.saturating_sub(low));
+    let figures = BacklogFigures {
+        empty,
+        full,
+        ratio: full.jobs_per_s / empty.jobs_per_s.max(1e-9),
+        filled_per_s,
+        drained_per_s: 0.99 * as_f64(drained.jobs) / drained.most.as_secs_f64().max(1e-9),
+        memory_bytes_per_job: grown.map(|bytes| as_f64(bytes) / as_f64(arguments.jobs)),
+        server_rss_before_bytes: low,
+        server_rss_filled_bytes: high,
+    };
+    Ok(Measured {
+        figures: Figures::Backlog(figures),
+        cost: Cost::of(&window, (before, after), run.completed()),
+        jobs: run.tally(),
+        errors: run.errors(),
+    })
+}
+
+async fn level(
+    bench: &Bench,
+    run: &Arc<Run>,
+    arguments: &BacklogArgs,
+) -> anyhow::Result<(Level, Window)> {
+    let plan = Plan {
+        connections: arguments.connections,
+        batch: arguments.batch,
+        calls: bench.calls(),
+        result: bench.result(),
+        keeps_backlog: true,
+        submits: true,
+    };
+    let queued = run.open();
+    let until = Until::Elapsed(arguments.duration);
+    let (window, _) = measure(bench, run, plan, arguments.warm_up, until).await?;
+    let cost = Cost::of(&window, <_>::default(), window.jobs);
+    let level = Level {
+        queued,
+        jobs_per_s: window.rate(),
+        server_cpu_us_per_job: cost.server_cpu_us,
+        client_cpu_us_per_job: cost.client_cpu_us,
+    };
+    Ok((level, window))
+}
+
+/// Completes everything that is queued.
+pub(super) async fn work_off(bench: &Bench, run: &Arc<Run>) -> anyhow::Result<Drained> {
+    let (connections, batch) = DRAIN;
+    let plan = Plan {
+        connections,
+        batch,
+        calls: bench.calls(),
+        result: bench.result(),
+        keeps_backlog: false,
+        submits: false,
+    };
+    let mut load = Load::start(&bench.target, Arc::clone(run), plan).await?;
+    let _watch = bench.progress.watch(run);
+    let drained = tokio::select! {
+        biased;
+        error = load.broken() => return Err(error),
+        drained = drain(run, 0, bench.patience()) => drained,
+    };
+    load.stop_work().await?;
+    Ok(drained)
+}

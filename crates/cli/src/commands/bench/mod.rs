@@ -1,0 +1,215 @@
+//! `bench`: the project's own load generator and measuring tool.
+//!
+//! One run starts real nodes (or goes to some that run already), puts load on them over thin connections, and reports
+//! what came of it together with what it cost and on what machine. Whether a job was lost or doubled is judged in
+//! every run: a speed at which promises break is no speed.
+
+mod args;
+mod backlog;
+mod clock;
+mod confirm;
+mod cost;
+mod drain;
+mod fill;
+mod jobs;
+mod latency;
+mod ledger;
+mod load;
+mod nodes;
+mod progress;
+mod recovery;
+mod renewals;
+mod report;
+mod run;
+mod schedule;
+mod target;
+mod throughput;
+mod times;
+mod wire;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+
+use crate::args::TimingsArg;
+use crate::commands::StopSignals;
+use crate::exit::{Exit, Failure};
+use crate::output::{self, Format};
+
+pub(crate) use args::BenchCommand;
+use args::CommonArgs;
+use cost::{Machine, settle, sync_probe};
+use nodes::{Launch, Nodes};
+use progress::Progress;
+use report::{Measured, Report, Setup, SyncProbes};
+use run::Run;
+use target::{QueuePlan, Target, millis};
+use wire::Calls;
+
+/// What every measurement works with.
+struct Bench {
+    common: CommonArgs,
+    target: Target,
+    progress: Progress,
+}
+
+pub(crate) async fn run(command: BenchCommand) -> Result<(), Failure> {
+    command
+        .check()
+        .map_err(|why| Failure::new(Exit::Refused, why))?;
+    let mut stop = StopSignals::listen()?;
+    let report = tokio::select! {
+        biased;
+        () = stop.received() => return Err(Failure::new(Exit::Failed, "stopped before its end")),
+        report = Box::pin(measure(&command)) => report?,
+    };
+    let format = Format::from_flag(command.common().json);
+    output::print(format, &report, Report::describe)?;
+    verdict(&report)
+}
+
+fn verdict(report: &Report) -> Result<(), Failure> {
+    let broken = report.jobs.broken_promises();
+    match broken.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(Exit::BrokenPromise, broken.join("; "))),
+    }
+}
+
+async fn measure(command: &BenchCommand) -> anyhow::Result<Report> {
+    let common = command.common();
+    let disk = disk(common);
+    std::fs::create_dir_all(&disk).with_context(|| format!("folder {}", disk.display()))?;
+    settle(&disk)?;
+    let before = sync_probe(&disk)?.as_secs_f64() * 1e6;
+    let mut bench = prepare(common, &disk).await?;
+    let setup = setup(command, &bench);
+    let measured = measured(&mut bench, command).await;
+    let after = sync_probe(&disk)?.as_secs_f64() * 1e6;
+    let measured = match bench.target.nodes.take() {
+        Some(nodes) => end(nodes, measured).await?,
+        None => measured?,
+    };
+    settle(&disk)?;
+    Ok(Report {
+        test: command.name(),
+        version: env!("CARGO_PKG_VERSION"),
+        setup,
+        machine: Machine::look()?,
+        sync_us: SyncProbes { before, after },
+        figures: measured.figures,
+        cost: measured.cost,
+        jobs: measured.jobs,
+        errors: measured.errors,
+    })
+}
+
+/// Stops the nodes. Where one ended by itself, that is why nothing was measured.
+async fn end(mut nodes: Nodes, measured: anyhow::Result<Measured>) -> anyhow::Result<Measured> {
+    let measured = measured.map_err(|error| match nodes.failed() {
+        Some(failed) => failed.context(format!("{error:#}")),
+        None => error,
+    });
+    nodes.stop().await?;
+    measured
+}
+
+fn disk(common: &CommonArgs) -> PathBuf {
+    common.data_dir.clone().unwrap_or_else(std::env::temp_dir)
+}
+
+async fn prepare(common: &CommonArgs, disk: &std::path::Path) -> anyhow::Result<Bench> {
+    let progress = Progress::new(common.quiet);
+    let (endpoints, nodes) = match common.endpoints.as_slice() {
+        [] => {
+            let launch = Launch {
+                nodes: common.nodes,
+                timings: timings(common.timings),
+                config: common.config.clone(),
+            };
+            let nodes = Nodes::start(launch, disk).await?;
+            progress.say(&format!(
+                "nodes are up: processes {:?}, data in {}",
+                nodes.processes(),
+                nodes.folder().display()
+            ));
+            (nodes.endpoints(), Some(nodes))
+        }
+        endpoints => (endpoints.to_vec(), None),
+    };
+    let queue = QueuePlan {
+        name: common.queue.clone(),
+        retain: common.retain,
+        lease: common.lease,
+    };
+    let target = Target::new(&endpoints, nodes, &queue).await?;
+    Ok(Bench {
+        common: common.clone(),
+        target,
+        progress,
+    })
+}
+
+async fn measured(bench: &mut Bench, command: &BenchCommand) -> anyhow::Result<Measured> {
+    match command {
+        BenchCommand::Throughput(arguments) => throughput::run(bench, arguments).await,
+        BenchCommand::Latency(arguments) => latency::run(bench, arguments).await,
+        BenchCommand::Backlog(arguments) => backlog::run(bench, arguments).await,
+        BenchCommand::Recovery(arguments) => recovery::run(bench, arguments).await,
+        BenchCommand::Renewals(arguments) => renewals::run(bench, arguments).await,
+    }
+}
+
+impl Bench {
+    fn calls(&self) -> Calls {
+        match self.common.unary {
+            true => Calls::Unary,
+            false => Calls::Streams,
+        }
+    }
+
+    /// How long nothing may move before what is open counts as lost: a lease may have to run out first.
+    fn patience(&self) -> Duration {
+        const BESIDE: Duration = Duration::from_secs(10);
+        self.common.lease + BESIDE
+    }
+
+    fn result(&self) -> Bytes {
+        Bytes::from(vec![0; self.common.result])
+    }
+
+    fn new_run(&self) -> Arc<Run> {
+        Arc::new(Run::new(&self.common.queue, self.common.payload))
+    }
+}
+
+fn setup(command: &BenchCommand, bench: &Bench) -> Setup {
+    let (common, (connections, batch)) = (&bench.common, command.shape());
+    let is_own = bench.target.nodes.is_some();
+    let endpoints = bench.target.endpoints().iter();
+    Setup {
+        nodes: is_own.then_some(common.nodes),
+        endpoints: endpoints.map(ToString::to_string).collect(),
+        timings: is_own.then(|| timings(common.timings)),
+        calls: match bench.calls() {
+            Calls::Streams => "streams",
+            Calls::Unary => "unary",
+        },
+        connections,
+        batch,
+        payload_bytes: common.payload,
+        result_bytes: common.result,
+        retain_ms: millis(common.retain),
+        lease_ms: millis(common.lease),
+    }
+}
+
+const fn timings(timings: TimingsArg) -> &'static str {
+    match timings {
+        TimingsArg::Wan => "wan",
+        TimingsArg::Lan => "lan",
+    }
+}

@@ -1,0 +1,324 @@
+//! What a bench found: JSON for programs, tables for people.
+
+use serde::Serialize;
+
+use super::backlog::{BacklogFigures, Level};
+use super::cost::{Logged, Machine};
+use super::latency::LatencyFigures;
+use super::ledger::Tally;
+use super::recovery::RecoveryFigures;
+use super::renewals::RenewalsFigures;
+use super::run::Errors;
+use super::throughput::{ThroughputFigures, Window, as_f64};
+use super::times::Spread;
+use crate::output::{fields, table};
+
+/// What one measurement found.
+#[derive(Debug, Clone)]
+pub(super) struct Measured {
+    pub(super) figures: Figures,
+    pub(super) cost: Cost,
+    pub(super) jobs: Tally,
+    pub(super) errors: Errors,
+}
+
+/// Everything that `--json` prints.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Report {
+    pub(crate) test: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) setup: Setup,
+    pub(crate) machine: Machine,
+    pub(crate) sync_us: SyncProbes,
+    pub(crate) figures: Figures,
+    pub(crate) cost: Cost,
+    pub(crate) jobs: Tally,
+    /// Errors that were answered, by what was tried and the code.
+    pub(crate) errors: Errors,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Setup {
+    /// The bench's own; none for a cluster that ran already.
+    pub(crate) nodes: Option<usize>,
+    pub(crate) endpoints: Vec<String>,
+    pub(crate) timings: Option<&'static str>,
+    pub(crate) calls: &'static str,
+    pub(crate) connections: usize,
+    /// Jobs of a submit and slots of a worker.
+    pub(crate) batch: u32,
+    pub(crate) payload_bytes: usize,
+    pub(crate) result_bytes: usize,
+    pub(crate) retain_ms: u64,
+    pub(crate) lease_ms: u64,
+}
+
+/// Median of appending and syncing 4 KiB where the data is, in microseconds. Where the two differ much, or from those
+/// of another run, the disk was not the same and the runs cannot be compared.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct SyncProbes {
+    pub(crate) before: f64,
+    pub(crate) after: f64,
+}
+
+/// The figures of one kind of test.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Figures {
+    Throughput(ThroughputFigures),
+    Latency(LatencyFigures),
+    Backlog(BacklogFigures),
+    Recovery(RecoveryFigures),
+    Renewals(RenewalsFigures),
+}
+
+/// What a job cost. Costs of the server are none where its processes are not the bench's own.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Cost {
+    /// What the figures below are for one of: a job, or a renewal.
+    pub(crate) per: &'static str,
+    pub(crate) server_cpu_us: Option<f64>,
+    pub(crate) client_cpu_us: f64,
+    /// Processors in use by all nodes, on average.
+    pub(crate) server_cores: Option<f64>,
+    pub(crate) client_cores: f64,
+    pub(crate) server_rss_bytes: Option<u64>,
+    pub(crate) server_rss_peak_bytes: Option<u64>,
+    /// Syncs of the nodes' logs, all nodes together.
+    pub(crate) syncs: f64,
+    pub(crate) log_bytes: f64,
+    /// What the kernel was given to write, checkpoints and all.
+    pub(crate) disk_bytes: Option<f64>,
+}
+
+impl Cost {
+    /// Processor time over the window; syncs and bytes of the log from before the first job until after the last.
+    pub(super) fn of(window: &Window, (before, after): (Logged, Logged), jobs: u64) -> Self {
+        let seconds = window.took.as_secs_f64().max(1e-9);
+        let each = |amount: f64, jobs: u64| amount / as_f64(jobs.max(1));
+        let (earlier, later) = (window.before, window.after);
+        let client = (later.client.cpu.saturating_sub(earlier.client.cpu)).as_secs_f64();
+        let server = earlier.server.zip(later.server);
+        let cpu = server.map(|(from, to)| to.cpu.saturating_sub(from.cpu).as_secs_f64());
+        let disk = server.map(|(from, to)| to.written_bytes.saturating_sub(from.written_bytes));
+        Self {
+            per: "job",
+            server_cpu_us: cpu.map(|cpu| each(cpu * 1e6, window.jobs)),
+            client_cpu_us: each(client * 1e6, window.jobs),
+            server_cores: cpu.map(|cpu| cpu / seconds),
+            client_cores: client / seconds,
+            server_rss_bytes: later.server.map(|usage| usage.rss_bytes),
+            server_rss_peak_bytes: later.server.map(|usage| usage.rss_peak_bytes),
+            syncs: each(as_f64(after.syncs.saturating_sub(before.syncs)), jobs),
+            log_bytes: each(as_f64(after.bytes.saturating_sub(before.bytes)), jobs),
+            disk_bytes: disk.map(|bytes| each(as_f64(bytes), window.jobs)),
+        }
+    }
+}
+
+impl Report {
+    /// For people.
+    pub(crate) fn describe(&self) -> String {
+        let mut parts = vec![self.heading()];
+        parts.push(match &self.figures {
+            Figures::Throughput(figures) => throughput(figures),
+            Figures::Latency(figures) => latency(figures),
+            Figures::Backlog(figures) => backlog(figures),
+            Figures::Recovery(figures) => recovery(figures),
+            Figures::Renewals(figures) => renewals(figures),
+        });
+        parts.push(self.costs());
+        parts.push(self.ends());
+        parts.join("\n\n")
+    }
+
+    fn heading(&self) -> String {
+        let setup = &self.setup;
+        let nodes = match (setup.nodes, setup.timings) {
+            (Some(nodes), Some(timings)) => format!("{nodes} of its own, {timings} timings"),
+            (_, _) => setup.endpoints.join(", "),
+        };
+        let machine = &self.machine;
+        let jobs = format!(
+            "{} B payload, {} B result, kept {}",
+            setup.payload_bytes,
+            setup.result_bytes,
+            crate::output::span(setup.retain_ms)
+        );
+        let clients = format!(
+            "{} connections, batch {}, {}",
+            setup.connections, setup.batch, setup.calls
+        );
+        let on = format!(
+            "{} cores, {:.1} GiB, Linux {}, sync of 4 KiB {:.0} us before, {:.0} us after",
+            machine.cores,
+            as_f64(machine.memory_bytes) / GIB,
+            machine.kernel,
+            self.sync_us.before,
+            self.sync_us.after,
+        );
+        fields(&[
+            ("test", format!("{}, leasehold {}", self.test, self.version)),
+            ("nodes", nodes),
+            ("clients", clients),
+            ("jobs", jobs),
+            ("machine", on),
+        ])
+    }
+
+    fn costs(&self) -> String {
+        let cost = &self.cost;
+        let per = cost.per;
+        let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "not known".to_owned());
+        let server = cost.server_cpu_us.zip(cost.server_cores);
+        let server = server.map(|(each, cores)| format!("{each:.1} us/{per}, {cores:.2} cores"));
+        let client = format!(
+            "{:.1} us/{per}, {:.2} cores",
+            cost.client_cpu_us, cost.client_cores
+        );
+        let memory = cost.server_rss_bytes.zip(cost.server_rss_peak_bytes);
+        let memory = memory.map(|(now, peak)| {
+            let mib = |bytes| as_f64(bytes) / MIB;
+            format!("{:.0} MiB, at most {:.0} MiB", mib(now), mib(peak))
+        });
+        let disk = cost.disk_bytes.map(|bytes| format!("{bytes:.0} B/{per}"));
+        fields(&[
+            ("server cpu", or_unknown(server)),
+            ("client cpu", client),
+            ("server memory", or_unknown(memory)),
+            ("log syncs", format!("{:.4} /{per}", cost.syncs)),
+            ("log written", format!("{:.0} B/{per}", cost.log_bytes)),
+            ("disk written", or_unknown(disk)),
+        ])
+    }
+
+    fn ends(&self) -> String {
+        let jobs = &self.jobs;
+        let mut rows = vec![
+            ("accepted", jobs.accepted.to_string()),
+            ("completed", jobs.completed.to_string()),
+            ("submits of unknown outcome", jobs.unsure.to_string()),
+            ("results of unknown outcome", jobs.unconfirmed.to_string()),
+            ("lost", jobs.lost.to_string()),
+            ("doubled", jobs.doubled.to_string()),
+            ("damaged", jobs.damaged.to_string()),
+        ];
+        let errors = self.errors.iter();
+        let errors: Vec<String> = errors
+            .map(|(what, count)| format!("{what} {count}"))
+            .collect();
+        let errors = match errors.is_empty() {
+            true => "none".to_owned(),
+            false => errors.join(", "),
+        };
+        rows.push(("errors", errors));
+        fields(&rows)
+    }
+}
+
+const MIB: f64 = 1024.0 * 1024.0;
+const GIB: f64 = 1024.0 * MIB;
+
+fn throughput(figures: &ThroughputFigures) -> String {
+    let rate = fields(&[(
+        "completed",
+        format!(
+            "{:.0} jobs/s ({} in {:.1} s)",
+            figures.jobs_per_s, figures.jobs, figures.seconds
+        ),
+    )]);
+    let times = spreads(&[("submit of a batch acknowledged", figures.submit_ack)]);
+    format!("{rate}\n\n{times}")
+}
+
+fn latency(figures: &LatencyFigures) -> String {
+    let rate = fields(&[
+        ("rate", format!("{} jobs/s", figures.rate)),
+        ("jobs", figures.jobs.to_string()),
+    ]);
+    let times = spreads(&[
+        ("submit acknowledged", figures.submit_ack),
+        ("worker has it", figures.dispatch),
+        ("result acknowledged", figures.whole),
+        ("result to its acknowledgement", figures.result_ack),
+        ("(sent late by)", figures.sent_late),
+    ]);
+    format!("{rate}\n\n{times}")
+}
+
+fn backlog(figures: &BacklogFigures) -> String {
+    let row = |name: &str, level: &Level| {
+        let cpu = level.server_cpu_us_per_job;
+        vec![
+            name.to_owned(),
+            level.queued.to_string(),
+            format!("{:.0}", level.jobs_per_s),
+            cpu.map_or_else(String::new, |cpu| format!("{cpu:.1}")),
+            format!("{:.1}", level.client_cpu_us_per_job),
+        ]
+    };
+    let levels = table(
+        &["", "queued", "jobs/s", "server us/job", "client us/job"],
+        [row("empty", &figures.empty), row("full", &figures.full)],
+    );
+    let memory = figures.memory_bytes_per_job;
+    let rest = fields(&[
+        ("full against empty", format!("{:.3}", figures.ratio)),
+        ("filled at", format!("{:.0} jobs/s", figures.filled_per_s)),
+        (
+            "worked off at",
+            format!("{:.0} jobs/s", figures.drained_per_s),
+        ),
+        (
+            "memory of a queued job",
+            memory.map_or_else(|| "not known".to_owned(), |bytes| format!("{bytes:.0} B")),
+        ),
+    ]);
+    format!("{levels}\n\n{rest}")
+}
+
+fn recovery(figures: &RecoveryFigures) -> String {
+    let seconds = |seconds: f64| format!("{seconds:.3} s");
+    fields(&[
+        ("filled at", format!("{:.0} jobs/s", figures.filled_per_s)),
+        ("queued at the kill", figures.queued.to_string()),
+        ("first submit acknowledged", seconds(figures.first_submit_s)),
+        ("first job leased", seconds(figures.first_lease_s)),
+        ("99 % worked off", seconds(figures.most_drained_s)),
+        ("all worked off", seconds(figures.drained_s)),
+    ])
+}
+
+fn renewals(figures: &RenewalsFigures) -> String {
+    let rate = fields(&[
+        ("leases", figures.leases.to_string()),
+        ("leased at", format!("{:.0} jobs/s", figures.leased_per_s)),
+        ("renewed", format!("{:.0} leases/s", figures.renewals_per_s)),
+        ("messages", format!("{:.0} /s", figures.messages_per_s)),
+        ("told to stop", figures.stopped.to_string()),
+        ("told to ask again", figures.later.to_string()),
+    ]);
+    let times = spreads(&[("renewal answered", figures.answer)]);
+    format!("{rate}\n\n{times}")
+}
+
+/// One row for each kind of wait, in milliseconds.
+fn spreads(rows: &[(&str, Option<Spread>)]) -> String {
+    let row = |(name, spread): &(&str, Option<Spread>)| {
+        let spread = (*spread)?;
+        let values = [
+            spread.p50_ms,
+            spread.p90_ms,
+            spread.p99_ms,
+            spread.p999_ms,
+            spread.max_ms,
+        ];
+        let values = values.iter().map(|millis| format!("{millis:.3}"));
+        Some(std::iter::once((*name).to_owned()).chain(values).collect())
+    };
+    table(
+        &["ms", "p50", "p90", "p99", "p99.9", "max"],
+        rows.iter().filter_map(row),
+    )
+}

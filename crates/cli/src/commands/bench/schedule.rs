@@ -1,0 +1,110 @@
+//! When each job of an open loop is meant to be sent, and a thread that says so in time.
+//!
+//! Every latency is counted from the *intended* time. A server that stalls delays the jobs behind the stall too, and a
+//! client that waited for it before sending the next would leave those out of the count (coordinated omission). The
+//! client's own lateness is thereby in the figures as well, so it is measured and shown beside them.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::clock::now;
+
+/// Evenly spaced sends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Schedule {
+    pub(super) start: Instant,
+    pub(super) rate: u64,
+    pub(super) jobs: u64,
+    /// Of these, so many are sent before anything counts.
+    pub(super) unmeasured: u64,
+}
+
+impl Schedule {
+    pub(super) fn new(start: Instant, rate: u64, warm_up: Duration, measured: Duration) -> Self {
+        let jobs_in = |span: Duration| {
+            let jobs = u128::from(rate) * span.as_nanos() / 1_000_000_000;
+            u64::try_from(jobs).unwrap_or(u64::MAX)
+        };
+        let unmeasured = jobs_in(warm_up);
+        Self {
+            start,
+            rate,
+            jobs: unmeasured.saturating_add(jobs_in(measured).max(1)),
+            unmeasured,
+        }
+    }
+
+    /// When the job at this place is meant to be sent.
+    pub(super) fn intended(&self, at: u64) -> Instant {
+        let nanos = u128::from(at) * 1_000_000_000 / u128::from(self.rate);
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        self.start + Duration::from_nanos(nanos)
+    }
+
+    /// How late it is for the job at this place; none for one that does not count.
+    pub(super) fn since(&self, at: u64) -> Option<Duration> {
+        (at >= self.unmeasured).then(|| now().saturating_duration_since(self.intended(at)))
+    }
+}
+
+/// Starts a thread that gives each place to its sender when its time has come, round and round over the senders. A
+/// timer of tokio's has a grain of a millisecond, which is more than what is measured. It ends with the schedule, or
+/// when a sender's receiver is gone.
+pub(super) fn pace(schedule: Schedule, senders: Vec<UnboundedSender<u64>>) -> std::io::Result<()> {
+    let thread = std::thread::Builder::new().name("pacer".to_owned());
+    thread.spawn(move || {
+        let places = (0..schedule.jobs).zip(senders.iter().cycle());
+        for (at, sender) in places {
+            let wait = schedule.intended(at).saturating_duration_since(now());
+            if !wait.is_zero() {
+                std::thread::sleep(wait);
+            }
+            if sender.send(at).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule(rate: u64) -> Schedule {
+        Schedule::new(now(), rate, Duration::from_secs(1), Duration::from_secs(2))
+    }
+
+    #[test]
+    fn sends_are_evenly_spaced_and_do_not_drift() {
+        let schedule = schedule(3);
+        let offset = |at| schedule.intended(at) - schedule.start;
+        assert_eq!(schedule.jobs, 9);
+        assert_eq!(offset(0), Duration::ZERO);
+        assert_eq!(offset(3_000_000), Duration::from_secs(1_000_000));
+        assert_eq!(offset(2) - offset(1), Duration::from_nanos(333_333_333));
+    }
+
+    #[test]
+    fn time_counts_from_the_intended_send_and_warm_up_does_not_count() {
+        let mut late = schedule(1_000);
+        late.start = now().checked_sub(Duration::from_secs(60)).unwrap();
+        assert_eq!(late.since(999), None);
+        let waited = late.since(1_000).unwrap();
+        assert!(waited >= Duration::from_secs(59), "{waited:?}");
+    }
+
+    #[test]
+    fn every_place_is_given_once_round_and_round() {
+        let mut due = schedule(100_000);
+        due.jobs = 10;
+        let (senders, mut places): (Vec<_>, Vec<_>) = (0..3)
+            .map(|_| tokio::sync::mpsc::unbounded_channel())
+            .unzip();
+        pace(due, senders).unwrap();
+        let first: Vec<u64> = std::iter::from_fn(|| places[0].blocking_recv()).collect();
+        assert_eq!(first, [0, 3, 6, 9]);
+        assert_eq!(places[1].blocking_recv(), Some(1));
+    }
+}

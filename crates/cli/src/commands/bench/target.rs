@@ -1,0 +1,109 @@
+//! What is measured: a cluster of one's own, or one that runs already.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use leasehold_api::v1;
+use leasehold_client::{Address, Client, ClientError, Kind};
+use leasehold_types::ErrorCode;
+use tonic::transport::Channel;
+
+use super::nodes::Nodes;
+use crate::commands::reach;
+
+/// Where load goes, and whose costs are counted.
+pub(super) struct Target {
+    endpoints: Vec<Address>,
+    queue: String,
+    /// The nodes, where they are the bench's own.
+    pub(super) nodes: Option<Nodes>,
+}
+
+/// The policy of the queue that load goes through.
+#[derive(Debug, Clone)]
+pub(super) struct QueuePlan {
+    pub(super) name: String,
+    pub(super) retain: Duration,
+    pub(super) lease: Duration,
+}
+
+impl Target {
+    /// Makes the queue, where it is not there yet.
+    pub(super) async fn new(
+        endpoints: &[String],
+        nodes: Option<Nodes>,
+        queue: &QueuePlan,
+    ) -> anyhow::Result<Self> {
+        let parsed = endpoints.iter().map(|endpoint| endpoint.parse());
+        let endpoints: Vec<Address> = parsed.collect::<Result<_, _>>()?;
+        let target = Self {
+            endpoints,
+            queue: queue.name.clone(),
+            nodes,
+        };
+        let made = create(&target.client()?, queue).await;
+        made.with_context(|| format!("queue {}", queue.name))?;
+        Ok(target)
+    }
+
+    /// Connections go round over the endpoints.
+    pub(super) fn endpoint(&self, connection: usize) -> &Address {
+        &self.endpoints[connection % self.endpoints.len()]
+    }
+
+    pub(super) fn endpoints(&self) -> &[Address] {
+        &self.endpoints
+    }
+
+    pub(super) fn queue(&self) -> &str {
+        &self.queue
+    }
+
+    /// An SDK client, for what is not measured.
+    pub(super) fn client(&self) -> anyhow::Result<Client> {
+        client(self.endpoints.iter().map(Address::to_string))
+    }
+
+    /// The processes whose costs are counted; empty for a cluster that is not the bench's own.
+    pub(super) fn processes(&self) -> Vec<u32> {
+        self.nodes
+            .as_ref()
+            .map(Nodes::processes)
+            .unwrap_or_default()
+    }
+}
+
+/// An SDK client with time for a cluster that is starting.
+pub(super) fn client(endpoints: impl IntoIterator<Item = String>) -> anyhow::Result<Client> {
+    let client = Client::builder()
+        .endpoints(endpoints)
+        .timeout(Duration::from_secs(60));
+    Ok(client.build()?)
+}
+
+async fn create(client: &Client, queue: &QueuePlan) -> Result<(), ClientError> {
+    let policy = v1::QueuePolicyChange {
+        lease_ms: Some(millis(queue.lease)),
+        retain_done_ms: Some(millis(queue.retain)),
+        retain_failed_ms: Some(millis(queue.retain)),
+        retain_keys_ms: Some(millis(queue.retain)),
+        ..v1::QueuePolicyChange::default()
+    };
+    let request = v1::CreateQueueRequest {
+        name: queue.name.clone(),
+        policy: Some(policy),
+    };
+    let ask = |channel: Channel| {
+        let request = request.clone();
+        async move { reach::admin(channel).create_queue(request).await }
+    };
+    match client.call(Kind::Write, ask).await {
+        Ok(_) => Ok(()),
+        Err(ClientError::Refused(error)) if error.code == ErrorCode::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

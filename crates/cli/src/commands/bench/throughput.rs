@@ -1,0 +1,131 @@
+//! Whole jobs a second, in a closed loop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::sleep;
+
+use super::Bench;
+use super::args::ThroughputArgs;
+use super::clock::now;
+use super::cost::{Reading, logged};
+use super::drain::drain;
+use super::load::{Load, Plan};
+use super::report::{Cost, Figures, Measured};
+use super::run::Run;
+use super::times::{Spread, Times};
+
+/// What a closed loop did.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ThroughputFigures {
+    pub(crate) jobs_per_s: f64,
+    pub(crate) jobs: u64,
+    pub(crate) seconds: f64,
+    /// From sending a batch until all of it was acknowledged.
+    pub(crate) submit_ack: Option<Spread>,
+}
+
+/// When a measurement ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Until {
+    Elapsed(Duration),
+    Completed(u64),
+}
+
+/// What was measured between two moments of a running loop.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    pub(super) jobs: u64,
+    pub(super) took: Duration,
+    pub(super) before: Reading,
+    pub(super) after: Reading,
+}
+
+impl Window {
+    pub(super) fn rate(&self) -> f64 {
+        as_f64(self.jobs) / self.took.as_secs_f64().max(1e-9)
+    }
+}
+
+pub(super) async fn run(bench: &Bench, arguments: &ThroughputArgs) -> anyhow::Result<Measured> {
+    let run = bench.new_run();
+    let plan = Plan {
+        connections: arguments.load.connections,
+        batch: arguments.load.batch,
+        calls: bench.calls(),
+        result: bench.result(),
+        keeps_backlog: false,
+        submits: true,
+    };
+    let until = arguments
+        .jobs
+        .map_or(Until::Elapsed(arguments.duration), Until::Completed);
+    let before = logged(&bench.target).await?;
+    let (window, times) = measure(bench, &run, plan, arguments.warm_up, until).await?;
+    let after = logged(&bench.target).await?;
+    let figures = ThroughputFigures {
+        jobs_per_s: window.rate(),
+        jobs: window.jobs,
+        seconds: window.took.as_secs_f64(),
+        submit_ack: times.spread(),
+    };
+    Ok(Measured {
+        figures: Figures::Throughput(figures),
+        cost: Cost::of(&window, (before, after), run.completed()),
+        jobs: run.tally(),
+        errors: run.errors(),
+    })
+}
+
+/// Runs a loop from its start until all that it added is completed, and measures a window of it.
+pub(super) async fn measure(
+    bench: &Bench,
+    run: &Arc<Run>,
+    plan: Plan,
+    warm_up: Duration,
+    until: Until,
+) -> anyhow::Result<(Window, Times)> {
+    let backlog = run.open();
+    let mut load = Load::start(&bench.target, Arc::clone(run), plan).await?;
+    let watch = bench.progress.watch(run);
+    let window = async {
+        sleep(warm_up).await;
+        window(bench, run, until).await
+    };
+    let window = tokio::select! {
+        biased;
+        error = load.broken() => return Err(error),
+        window = window => window,
+    };
+    let times = load.stop_submits().await?;
+    drain(run, backlog, bench.patience()).await;
+    drop(watch);
+    load.stop_work().await?;
+    Ok((window, times))
+}
+
+async fn window(bench: &Bench, run: &Run, until: Until) -> Window {
+    const LOOK_EVERY: Duration = Duration::from_millis(2);
+    let (before, start, already) = (Reading::of(&bench.target), now(), run.completed());
+    match until {
+        Until::Elapsed(span) => sleep(span).await,
+        Until::Completed(jobs) => {
+            while run.completed() < already + jobs {
+                sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+    let (took, jobs) = (start.elapsed(), run.completed() - already);
+    Window {
+        jobs,
+        took,
+        before,
+        after: Reading::of(&bench.target),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+pub(super) fn as_f64(count: u64) -> f64 {
+    count as f64
+}
