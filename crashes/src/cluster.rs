@@ -79,7 +79,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Small segments and few entries between snapshots, so that everything happens often.
+    /// Small segments and little time between checkpoints, so that everything happens often.
     fn config(&self, seat: &Seat) -> anyhow::Result<Config> {
         let mut config = Config {
             region: RegionName::new(seat.name)?,
@@ -96,8 +96,9 @@ impl Cluster {
             },
             storage: StorageConfig {
                 segment_mib: 4,
-                snapshot_after_entries: 200,
-                log_kept_entries: 100,
+                checkpoint_every_ms: 100,
+                checkpoint_mib: 1,
+                log_kept_mib: 0,
                 ..StorageConfig::default()
             },
             ..Config::default()

@@ -72,7 +72,6 @@ use Stage::{CatchUp, FirstStart, Running, Start};
 
 const SEGMENT: &[&str] = &["log-*.seg"];
 const LOG_START: &[&str] = &["log-start", "log-start.tmp"];
-const SNAPSHOT: &[&str] = &["snapshot-*"];
 const CHECKPOINT: &[&str] = &["checkpoint-*"];
 const INCOMING: &[&str] = &["checkpoint-*.incoming"];
 const NOTE: &[&str] = &["node.toml", "node.toml.tmp"];
@@ -194,42 +193,6 @@ pub(crate) const POINTS: &[Point] = &[
         (&[SyncFolder], SEGMENT),
         Before,
         3,
-    ),
-    point(
-        "snapshot-half-written",
-        Running,
-        (&[Write], SNAPSHOT),
-        Halfway,
-        3,
-    ),
-    point(
-        "snapshot-written-not-synced",
-        Running,
-        (&[Sync], SNAPSHOT),
-        Before,
-        2,
-    ),
-    point(
-        "snapshot-synced-not-renamed",
-        Running,
-        (&[Rename], SNAPSHOT),
-        Before,
-        2,
-    ),
-    point("snapshot-renamed", Running, (&[Rename], SNAPSHOT), After, 2),
-    point(
-        "snapshot-name-not-synced",
-        Running,
-        (&[SyncFolder], SNAPSHOT),
-        Before,
-        2,
-    ),
-    point(
-        "snapshot-name-synced",
-        Running,
-        (&[SyncFolder], SNAPSHOT),
-        After,
-        2,
     ),
     point(
         "checkpoint-half-written",

@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
-use leasehold_storage::{Disk, DiskFile, OpenMode, OsDisk};
+use leasehold_storage::{Disk, DiskFile, DiskSpace, OpenMode, OsDisk};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -229,8 +229,8 @@ impl Disk for CrashingDisk {
         self.0.perform(&deed, sync, || Ok(()))
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
-        self.0.gated(|| self.0.disk.free_bytes())
+    fn space(&self) -> io::Result<DiskSpace> {
+        self.0.gated(|| self.0.disk.space())
     }
 }
 
