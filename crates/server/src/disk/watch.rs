@@ -24,8 +24,6 @@ const HAND_OVER_AFTER: Duration = Duration::from_secs(5);
 const DEAD_AFTER: Duration = Duration::from_secs(10);
 /// How often the log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Room on the volume is asked for at every so many looks.
-const LOOKS_PER_ROOM: u32 = 5;
 /// The most that the time between two looks counts for.
 const GAP_MAX: Duration = Duration::from_secs(1);
 
@@ -85,13 +83,8 @@ impl DiskWatch {
     /// Tells of every change, until nobody listens.
     pub async fn run(self) {
         let mut tracker = StallTracker::new(self.clock.now());
-        for look in 0_u32.. {
-            if self.health.is_closed() {
-                return;
-            }
-            if look % LOOKS_PER_ROOM == 0 {
-                self.look_at_the_room();
-            }
+        while !self.health.is_closed() {
+            self.look_at_the_room();
             self.look_at_the_log(&mut tracker);
             sleep(LOOK_EVERY).await;
         }

@@ -3,7 +3,8 @@
 //! The random number that makes a repeated join the same join is here before the first join; the cluster's timings
 //! before the first group is opened with them; and where the other nodes were last reached, since the metadata says so
 //! only as far as it is known to be committed, which after a crash may be nowhere near its end, and voters that cannot
-//! find each other commit nothing more. A small TOML file with its format's number, always replaced as a whole.
+//! find each other commit nothing more. A small TOML file with its format's number, always replaced as a whole, and with a
+//! checksum in its last line, a comment: a flipped bit in an address or in a count of boots reads as well as any other.
 
 use std::io;
 use std::sync::Arc;
@@ -69,10 +70,11 @@ impl Keepsake {
     pub(super) fn open(disk: &Arc<dyn Disk>, entropy: &dyn Entropy) -> Result<Self, StartError> {
         if let Some(text) = read(disk.as_ref()).map_err(failed)? {
             let head: Head = toml::from_str(&text).map_err(failed)?;
+            // A newer format may be sealed in another way.
             if head.format != FORMAT {
                 return Err(other_format(head.format));
             }
-            let keepsake: Self = toml::from_str(&text).map_err(failed)?;
+            let keepsake: Self = toml::from_str(unsealed(&text)?).map_err(failed)?;
             keepsake.parsed_nonce().map_err(failed)?;
             return Ok(keepsake);
         }
@@ -128,7 +130,21 @@ impl Keepsake {
 
     fn save(&self, disk: &dyn Disk) -> io::Result<()> {
         let text = toml::to_string(self).map_err(io::Error::other)?;
-        replace(disk, FILE, text.as_bytes())
+        replace(disk, FILE, format!("{text}{}", seal(&text)).as_bytes())
+    }
+}
+
+fn seal(text: &str) -> String {
+    format!("# crc {:08x}\n", crc32fast::hash(text.as_bytes()))
+}
+
+/// What the last line vouches for.
+fn unsealed(text: &str) -> Result<&str, StartError> {
+    let end = text.rfind("# crc ").unwrap_or(text.len());
+    let (content, last) = text.split_at(end);
+    match last == seal(content) {
+        true => Ok(content),
+        false => Err(failed("it does not match its checksum")),
     }
 }
 
@@ -253,6 +269,20 @@ mod tests {
         let message = error.to_string();
         for part in [FILE, "format 9", "up to 1"] {
             assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_of_the_note_is_refused() {
+        let memory = MemoryDisk::default();
+        let disk: Arc<dyn Disk> = Arc::new(memory.clone());
+        let entropy = SeededEntropy::new(1);
+        Keepsake::open(&disk, &entropy).unwrap();
+        for bit in 0..memory.read(FILE).unwrap().len() as u64 * 8 {
+            let damaged = memory.fork();
+            damaged.flip_bit(FILE, bit).unwrap();
+            let disk: Arc<dyn Disk> = Arc::new(damaged);
+            assert!(Keepsake::open(&disk, &entropy).is_err(), "bit {bit}");
         }
     }
 

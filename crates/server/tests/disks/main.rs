@@ -4,6 +4,8 @@
 #[path = "../support/nodes.rs"]
 mod nodes;
 
+mod caller;
+mod damage;
 mod room;
 mod trouble;
 

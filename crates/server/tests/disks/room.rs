@@ -1,16 +1,14 @@
 //! A volume that others fill up, and that gets room again.
 
-use leasehold_api::v1::jobs_client::JobsClient;
-use leasehold_api::v1::workers_client::WorkersClient;
-use leasehold_api::{ApiError, v1};
+use leasehold_api::v1;
 use leasehold_core::metadata::MetadataCommand;
 use leasehold_core::metadata::command::CreateQueue;
 use leasehold_core::policy::QueuePolicy;
 use leasehold_server::node::Node;
 use leasehold_storage::{Disk, MemoryDisk, OpenMode};
 use leasehold_types::{ErrorCode, QueueName};
-use tonic::transport::Channel;
 
+use crate::caller::Caller;
 use crate::nodes::{Place, in_time, page, until};
 use crate::{knows_queue, start};
 
@@ -34,85 +32,6 @@ async fn solo(disk: &MemoryDisk) -> Node {
     let node = start(Place::new("eu").founder(1), disk).await.unwrap();
     until(&node, |node| knows_queue(node, "default")).await;
     node
-}
-
-struct Caller {
-    jobs: JobsClient<Channel>,
-    workers: WorkersClient<Channel>,
-}
-
-impl Caller {
-    async fn of(node: &Node) -> Self {
-        let address = format!("http://{}", node.addresses().client);
-        Self {
-            jobs: JobsClient::connect(address.clone()).await.unwrap(),
-            workers: WorkersClient::connect(address).await.unwrap(),
-        }
-    }
-
-    async fn submit(&mut self, job_id: &str) -> Result<v1::Accepted, ApiError> {
-        let job = v1::NewJob {
-            job_id: job_id.to_owned(),
-            queue: "default".to_owned(),
-            payload: "p".into(),
-            ..v1::NewJob::default()
-        };
-        let request = v1::SubmitRequest { jobs: vec![job] };
-        let response = in_time(self.jobs.submit(request)).await.unwrap();
-        let result = response.into_inner().results.remove(0).result.unwrap();
-        match result {
-            v1::submit_result::Result::Accepted(accepted) => Ok(accepted),
-            v1::submit_result::Result::Error(error) => Err(error.into()),
-        }
-    }
-
-    async fn lease(&mut self, session: &str) -> v1::Assignment {
-        let request = v1::LeaseRequest {
-            session: session.to_owned(),
-            worker: "script".to_owned(),
-            queues: vec!["default".to_owned()],
-            jobs: 1,
-            wait_ms: 30_000,
-            ..v1::LeaseRequest::default()
-        };
-        let leased = in_time(self.workers.lease(request)).await.unwrap();
-        leased.into_inner().assignments.remove(0)
-    }
-
-    async fn renew(&mut self, session: &str, job: &v1::Assignment) -> v1::RenewalAnswer {
-        let renewal = v1::Renewal {
-            job_id: job.job_id.clone(),
-            fence: job.fence.clone(),
-            progress: 1,
-            phase: v1::WorkPhase::Running as i32,
-        };
-        let request = v1::RenewRequest {
-            session: session.to_owned(),
-            renewals: vec![renewal],
-        };
-        let renewed = in_time(self.workers.renew(request)).await.unwrap();
-        renewed.into_inner().answers.remove(0)
-    }
-
-    async fn complete(&mut self, session: &str, job: v1::Assignment) -> bool {
-        let request = v1::CompleteRequest {
-            session: session.to_owned(),
-            job_id: job.job_id,
-            fence: job.fence,
-            result: "done".into(),
-            ..v1::CompleteRequest::default()
-        };
-        let completed = in_time(self.workers.complete(request)).await.unwrap();
-        !completed.into_inner().repeated
-    }
-
-    async fn cancel(&mut self, job_id: &str) {
-        let request = v1::CancelRequest {
-            job_id: job_id.to_owned(),
-            reason: "to make room".to_owned(),
-        };
-        in_time(self.jobs.cancel(request)).await.unwrap();
-    }
 }
 
 /// Waits until the node has noticed whether it is short of space.

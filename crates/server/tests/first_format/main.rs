@@ -1,8 +1,14 @@
 //! The first format on disk is read for as long as this version says that it reads it.
 //!
 //! `fixtures/first-format` is a node's data folder as it was after a crash: a checkpoint of some jobs, and a log with
-//! more after it. It is made by `make_the_first_format`, see below, and never again once a version was released with it:
-//! a later version that cannot open it has broken the promise that versions can be rolled.
+//! more after it. It is made anew by
+//!
+//! ```sh
+//! LEASEHOLD_FIXTURE=make cargo test -p leasehold-server --test first_format made_and_read
+//! ```
+//!
+//! and never again once a version was released with it: a later version that cannot open it has broken the promise that
+//! versions can be rolled.
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 mod hands;
@@ -11,7 +17,7 @@ mod jobs;
 mod nodes;
 mod packed;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use leasehold_types::RecordFormat;
 
@@ -22,10 +28,9 @@ fn fixture() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/first-format")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn folder_of_the_first_format_opens_with_every_job_result_key_and_policy() {
+async fn check(folder: &Path) {
     let place = Place::new("eu");
-    packed::unpack(&fixture(), &place.data());
+    packed::unpack(folder, &place.data());
     let node = nodes::open(place.again(&[])).await.unwrap();
     in_time(node.ready()).await;
     let format = node.cluster().read(|metadata| metadata.format());
@@ -38,11 +43,7 @@ async fn folder_of_the_first_format_opens_with_every_job_result_key_and_policy()
     node.stop().await;
 }
 
-/// Makes the fixture anew:
-/// `cargo test -p leasehold-server --test first_format -- --ignored make_the_first_format`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "writes the fixture that the other test reads"]
-async fn make_the_first_format() {
+async fn make(folder: &Path) {
     let place = Place::new("eu");
     let mut config = place.founder(1);
     config.storage.checkpoint_every_ms = 200;
@@ -54,5 +55,20 @@ async fn make_the_first_format() {
     packed::await_checkpoint(&place.data(), async || hands.stir().await).await;
     jobs::make_second_half(&mut hands).await;
     nodes::crash(node).await;
-    packed::pack(&place.data(), &fixture());
+    packed::pack(&place.data(), folder);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn folder_of_the_first_format_opens_with_every_job_result_key_and_policy() {
+    check(&fixture()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn folder_of_this_version_is_made_and_read() {
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path()).await;
+    check(folder.path()).await;
+    if std::env::var("LEASEHOLD_FIXTURE").as_deref() == Ok("make") {
+        packed::copy(folder.path(), &fixture());
+    }
 }

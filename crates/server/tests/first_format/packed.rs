@@ -25,10 +25,18 @@ pub(crate) fn unpack(fixture: &Path, folder: &Path) {
     }
 }
 
-/// Replaces the fixture by a folder that no process has open.
-pub(crate) fn pack(folder: &Path, fixture: &Path) {
+/// Puts a fixture in place of the one that is there, if there is one.
+pub(crate) fn copy(made: &Path, fixture: &Path) {
     let _ = fs::remove_dir_all(fixture);
     fs::create_dir_all(fixture).unwrap();
+    for file in fs::read_dir(made).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), fixture.join(file.file_name())).unwrap();
+    }
+}
+
+/// Makes a fixture of a folder that no process has open.
+pub(crate) fn pack(folder: &Path, fixture: &Path) {
     let names = fs::read_dir(folder).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.filter(|name| name != LOCK).collect();

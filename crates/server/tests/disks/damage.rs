@@ -1,0 +1,151 @@
+//! A node's whole folder, file by file: what is lost or damaged is refused with its name, or does not matter; it is never
+//! served.
+
+use leasehold_server::node::StartError;
+use leasehold_storage::{Disk, MemoryDisk};
+use leasehold_types::ShardId;
+
+use crate::caller::Caller;
+use crate::nodes::{Place, in_time, until};
+use crate::{knows_queue, start};
+
+const SHARD: ShardId = ShardId::new(1);
+const SESSION: &str = "w-6f1e0a524f3e4f0e9b0a0a4b8e2f7c11";
+
+type Jobs = Vec<(String, i32, Vec<u8>)>;
+
+/// A node that was stopped in good order, with jobs in its log and in a snapshot, and what it held.
+async fn stopped(place: &Place) -> (MemoryDisk, Jobs) {
+    let disk = MemoryDisk::new();
+    let mut config = place.founder(1);
+    config.storage.snapshot_after_entries = 100;
+    config.storage.log_kept_entries = 0;
+    let node = start(config, &disk).await.unwrap();
+    until(&node, |node| knows_queue(node, "default")).await;
+    let mut caller = Caller::of(&node).await;
+    while !has_snapshot(&disk) {
+        caller.submit("").await.unwrap();
+        let job = caller.lease(SESSION).await;
+        caller.complete(SESSION, job).await;
+    }
+    for _ in 0..3 {
+        caller.submit("").await.unwrap();
+    }
+    let jobs = caller.all_jobs().await;
+    drop(caller);
+    in_time(node.stop()).await;
+    await_closed(&disk).await;
+    (disk, jobs)
+}
+
+fn has_snapshot(disk: &MemoryDisk) -> bool {
+    let names = disk.list().unwrap();
+    names.iter().any(|name| name == "snapshot-g1")
+}
+
+/// The writer of the log ends by itself, and says so in its last note: nothing was written that is not noted.
+async fn await_closed(disk: &MemoryDisk) {
+    let mut last = None;
+    in_time(async {
+        loop {
+            let now = disk.read("log-start").ok();
+            if now == last {
+                return;
+            }
+            last = now;
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    })
+    .await;
+}
+
+/// What comes of a start on a folder.
+enum Came {
+    Refused(String),
+    /// The node runs, and its shard's replica does not.
+    Closed,
+    Served(Jobs),
+}
+
+async fn come(place: &Place, disk: &MemoryDisk) -> Came {
+    let node = match start(place.again(&[]), disk).await {
+        Ok(node) => node,
+        Err(error) => return Came::Refused(said(&error)),
+    };
+    in_time(node.ready()).await;
+    let came = match node.shards().group(SHARD) {
+        Some(_) => Came::Served(Caller::of(&node).await.all_jobs().await),
+        None => Came::Closed,
+    };
+    in_time(node.halt()).await;
+    came
+}
+
+fn said(error: &StartError) -> String {
+    let mut said = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        said = format!("{said}: {next}");
+        cause = next.source();
+    }
+    said
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn folder_that_is_whole_is_served_with_all_its_jobs() {
+    let place = Place::new("eu");
+    let (disk, jobs) = stopped(&place).await;
+    match come(&place, &disk.fork()).await {
+        Came::Served(served) => assert_eq!(served, jobs),
+        Came::Refused(said) => panic!("{said}"),
+        Came::Closed => panic!("the replica did not open"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn file_that_is_lost_from_a_nodes_folder_is_named() {
+    let place = Place::new("eu");
+    let (disk, _) = stopped(&place).await;
+    for name in disk.list().unwrap() {
+        let disk = disk.fork();
+        disk.remove(&name).unwrap();
+        match come(&place, &disk).await {
+            Came::Refused(said) => assert!(said.contains(&name), "{name}: {said}"),
+            Came::Closed => assert!(name.contains("g1"), "{name}"),
+            Came::Served(_) => panic!("served without {name}"),
+        }
+    }
+}
+
+/// Places in a file to damage: few enough to start a node for each.
+fn places(content: &[u8]) -> Vec<usize> {
+    let last = content.iter().rposition(|byte| *byte != 0);
+    let end = last.map_or(0, |last| last + 1);
+    let steps = 12.min(end);
+    (0..steps).map(|step| step * end / steps).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bit_flipped_anywhere_in_a_nodes_folder_is_refused_with_the_file_or_harmless() {
+    let place = Place::new("eu");
+    let (disk, jobs) = stopped(&place).await;
+    let mut refused = 0;
+    for name in disk.list().unwrap() {
+        for at in places(&disk.read(&name).unwrap()) {
+            let disk = disk.fork();
+            disk.flip_bit(&name, at as u64 * 8 + at as u64 % 8).unwrap();
+            match come(&place, &disk).await {
+                Came::Refused(said) => {
+                    refused += 1;
+                    assert!(said.contains(&name), "byte {at} of {name}: {said}");
+                }
+                Came::Closed => {
+                    refused += 1;
+                    assert!(name.contains("g1"), "byte {at} of {name}");
+                }
+                Came::Served(served) => assert_eq!(served, jobs, "byte {at} of {name}"),
+            }
+        }
+    }
+    assert!(refused > 60, "{refused}");
+}
