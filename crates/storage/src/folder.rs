@@ -85,10 +85,12 @@ pub enum FolderError {
         given: Identity,
     },
     /// The disk said no.
-    #[error("cannot {action} of the data folder")]
+    #[error("cannot {action} {file} of the data folder")]
     Io {
         /// What was tried.
         action: &'static str,
+        /// On what.
+        file: &'static str,
         /// What the disk said.
         source: io::Error,
     },
@@ -187,7 +189,7 @@ fn check_format(disk: &dyn Disk) -> Result<bool, FolderError> {
 /// A first start that was cut short leaves at most the temporary file of the format; all else is somebody's.
 fn refuse_foreign(disk: &dyn Disk) -> Result<(), FolderError> {
     let started = format!("{FORMAT_FILE}{TEMPORARY}");
-    let mut names = disk.list().map_err(failed("list the files"))?;
+    let mut names = disk.list().map_err(failed("list", "the files"))?;
     names.retain(|name| *name != started && name != NOT_OURS_BUT_HARMLESS);
     if names.is_empty() {
         return Ok(());
@@ -235,11 +237,15 @@ fn write(
     title: &str,
     lines: &[(&str, String)],
 ) -> Result<(), FolderError> {
-    sheet::write(disk, file, title, lines).map_err(failed("write the small files"))
+    sheet::write(disk, file, title, lines).map_err(failed("write", file))
 }
 
-fn failed(action: &'static str) -> impl FnOnce(io::Error) -> FolderError {
-    move |source| FolderError::Io { action, source }
+fn failed(action: &'static str, file: &'static str) -> impl FnOnce(io::Error) -> FolderError {
+    move |source| FolderError::Io {
+        action,
+        file,
+        source,
+    }
 }
 
 fn damaged(file: &'static str, reason: &str) -> FolderError {
@@ -249,7 +255,7 @@ fn damaged(file: &'static str, reason: &str) -> FolderError {
 
 fn unusable(file: &'static str, error: SheetError) -> FolderError {
     match error {
-        SheetError::Io(source) => failed("read the small files")(source),
+        SheetError::Io(source) => failed("read", file)(source),
         SheetError::Checksum | SheetError::Title(_) | SheetError::Line(_) => {
             damaged(file, &error.to_string())
         }

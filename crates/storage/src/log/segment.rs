@@ -13,6 +13,8 @@ use super::format::{
 use crate::disk::{Disk, DiskFile, OpenMode, read_exact_at};
 
 const FILL_BYTES: usize = 1024 * 1024;
+/// How much of what is filled waits for the disk at most.
+const UNSYNCED_MAX: u64 = 4 * 1024 * 1024;
 
 pub(crate) fn file_name(number: u64) -> String {
     format!("log-{number:010}.seg")
@@ -39,6 +41,9 @@ pub(crate) fn create(
 }
 
 /// Writes real zeros: blocks that were only set aside would cost a journal commit when they are first written.
+///
+/// SUBTLE: a sync of the segment in use may have to wait for all new blocks of the file system, these among them, so on
+/// a slow disk they must not pile up.
 fn zero_fill(file: &dyn DiskFile, length: u64) -> io::Result<()> {
     let zeros = vec![0; FILL_BYTES.min(usize::try_from(length).unwrap_or(FILL_BYTES))];
     let mut offset = 0;
@@ -49,6 +54,9 @@ fn zero_fill(file: &dyn DiskFile, length: u64) -> io::Result<()> {
             &zeros[..usize::try_from(count).unwrap_or(zeros.len())],
         )?;
         offset += count;
+        if offset % UNSYNCED_MAX == 0 {
+            file.sync()?;
+        }
     }
     Ok(())
 }
