@@ -45,10 +45,11 @@ pub(crate) struct Payload<M: Machine> {
 }
 
 impl<M: Machine> Payload<M> {
-    pub(crate) fn proposed(command: M::Command) -> Self {
+    pub(crate) fn proposed(command: impl Into<Arc<M::Command>>) -> Self {
+        let command = command.into();
         Self {
             bytes: M::encode(&command),
-            decoded: Some(Arc::new(command)),
+            decoded: Some(command),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Getting a command into the log, and knowing that what is read is not old.
 
 use std::future::IntoFuture;
+use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold_types::{NodeId, limits};
@@ -104,7 +105,10 @@ impl<M: Machine> Group<M> {
     ///
     /// # Errors
     /// See [`ProposeError`]: [`ProposeError::Unknown`] alone leaves open whether the command takes effect.
-    pub async fn propose(&self, command: M::Command) -> Result<Applied<M::Outcome>, ProposeError> {
+    pub async fn propose(
+        &self,
+        command: impl Into<Arc<M::Command>>,
+    ) -> Result<Applied<M::Outcome>, ProposeError> {
         let patience = self.inner.timings.leader_lease();
         self.propose_within(command, patience).await
     }
@@ -116,7 +120,7 @@ impl<M: Machine> Group<M> {
     /// As of [`Group::propose`].
     pub async fn propose_within(
         &self,
-        command: M::Command,
+        command: impl Into<Arc<M::Command>>,
         patience: Duration,
     ) -> Result<Applied<M::Outcome>, ProposeError> {
         let payload = Payload::<M>::proposed(command);

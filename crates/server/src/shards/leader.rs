@@ -59,7 +59,7 @@ pub(super) enum Ended {
 
 /// What a leader put into the log.
 struct Entry {
-    batch: Batch,
+    batch: Arc<Batch>,
     /// Where each of its commands came from.
     origins: Vec<Origin>,
     bytes: usize,
@@ -268,12 +268,12 @@ impl Leader {
     }
 
     fn propose(&mut self, gathered: Gathered, now: Timestamp) {
-        let batch = Batch {
+        let batch = Arc::new(Batch {
             epoch: self.epoch,
             stamp: now,
             seed: self.shared.context.seam.entropy.next(),
             commands: gathered.commands,
-        };
+        });
         let entry = Entry {
             batch,
             origins: gathered.origins,

@@ -14,16 +14,16 @@ const SESSION: &str = "w-6f1e0a524f3e4f0e9b0a0a4b8e2f7c11";
 
 type Jobs = Vec<(String, i32, Vec<u8>)>;
 
-/// A node that was stopped in good order, with jobs in its log and in a snapshot, and what it held.
+/// A node that was stopped in good order, with jobs in its log and in a checkpoint, and what it held.
 async fn stopped(place: &Place) -> (MemoryDisk, Jobs) {
     let disk = MemoryDisk::new();
     let mut config = place.founder(1);
-    config.storage.snapshot_after_entries = 100;
-    config.storage.log_kept_entries = 0;
+    config.storage.checkpoint_every_ms = 200;
+    config.storage.log_kept_mib = 0;
     let node = start(config, &disk).await.unwrap();
     until(&node, |node| knows_queue(node, "default")).await;
     let mut caller = Caller::of(&node).await;
-    while !has_snapshot(&disk) {
+    while !has_checkpoint(&disk) {
         caller.submit("").await.unwrap();
         let job = caller.lease(SESSION).await;
         caller.complete(SESSION, job).await;
@@ -38,9 +38,9 @@ async fn stopped(place: &Place) -> (MemoryDisk, Jobs) {
     (disk, jobs)
 }
 
-fn has_snapshot(disk: &MemoryDisk) -> bool {
+fn has_checkpoint(disk: &MemoryDisk) -> bool {
     let names = disk.list().unwrap();
-    names.iter().any(|name| name == "snapshot-g1")
+    names.iter().any(|name| name == "checkpoint-g1")
 }
 
 /// The writer of the log ends by itself, and says so in its last note: nothing was written that is not noted.

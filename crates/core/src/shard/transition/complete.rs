@@ -1,6 +1,5 @@
 //! A result is accepted: at most one, under the current fence, for ever.
 
-use bytes::Bytes;
 use leasehold_types::{JobId, limits};
 
 use super::Applying;
@@ -17,7 +16,7 @@ impl Applying<'_> {
         check_size(complete.job, complete.result.len())?;
         self.record(complete.job, AttemptEnd::Completed);
         self.state.amend(complete.job, |job| {
-            let result = Bytes::copy_from_slice(&complete.result);
+            let result = complete.result.clone();
             job.change_body(|_, body| body.result = Some(result));
         });
         let done = JobState::Done {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use leasehold_types::{JobId, TenantName, Timestamp, limits};
 
 use super::Applying;
@@ -138,8 +137,8 @@ impl Applying<'_> {
             last_fence: None,
         };
         let body = JobBody {
-            // A slice of the decoded log entry would keep the whole entry in memory for as long as the job.
-            payload: Some(Bytes::copy_from_slice(&submit.payload)),
+            // A slice of the entry, which stays in memory with it until the next checkpoint has the payload.
+            payload: Some(submit.payload.clone()),
             ..JobBody::default()
         };
         let job = Job::new(header, body, Stored::default());
