@@ -33,6 +33,7 @@ const LEAD: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LatencyFigures {
     pub(crate) rate: u64,
+    /// Those that were measured; what a job cost is over all, those of the warm-up included.
     pub(crate) jobs: u64,
     /// Until the job was really sent: the client's own lateness, in every figure below.
     pub(crate) sent_late: Option<Spread>,
@@ -63,7 +64,7 @@ pub(super) async fn run(bench: &Bench, arguments: &LatencyArgs) -> anyhow::Resul
     let after = logged(&bench.target).await?;
     let figures = LatencyFigures {
         rate: arguments.rate,
-        jobs: window.jobs,
+        jobs: times.whole.count(),
         sent_late: times.sent_late.spread(),
         submit_ack: times.submit_ack.spread(),
         dispatch: times.dispatch.spread(),

@@ -84,11 +84,15 @@ async fn measure(command: &BenchCommand) -> anyhow::Result<Report> {
     let disk = disk(common);
     std::fs::create_dir_all(&disk).with_context(|| format!("folder {}", disk.display()))?;
     settle(&disk)?;
-    let before = sync_probe(&disk)?.as_secs_f64() * 1e6;
+    let before = sync_probe(&disk)?;
     let mut bench = prepare(common, &disk).await?;
     let setup = setup(command, &bench);
     let measured = measured(&mut bench, command).await;
-    let after = sync_probe(&disk)?.as_secs_f64() * 1e6;
+    let after = sync_probe(&disk)?;
+    let sync_us = bench.target.nodes.as_ref().map(|_| SyncProbes {
+        before: before.as_secs_f64() * 1e6,
+        after: after.as_secs_f64() * 1e6,
+    });
     let measured = match bench.target.nodes.take() {
         Some(nodes) => end(nodes, measured).await?,
         None => measured?,
@@ -99,7 +103,7 @@ async fn measure(command: &BenchCommand) -> anyhow::Result<Report> {
         version: env!("CARGO_PKG_VERSION"),
         setup,
         machine: Machine::look()?,
-        sync_us: SyncProbes { before, after },
+        sync_us,
         figures: measured.figures,
         cost: measured.cost,
         jobs: measured.jobs,

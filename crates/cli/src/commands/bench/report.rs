@@ -29,7 +29,8 @@ pub(crate) struct Report {
     pub(crate) version: &'static str,
     pub(crate) setup: Setup,
     pub(crate) machine: Machine,
-    pub(crate) sync_us: SyncProbes,
+    /// None for a cluster that ran already: its disks are elsewhere.
+    pub(crate) sync_us: Option<SyncProbes>,
     pub(crate) figures: Figures,
     pub(crate) cost: Cost,
     pub(crate) jobs: Tally,
@@ -151,12 +152,14 @@ impl Report {
             setup.connections, setup.batch, setup.calls
         );
         let on = format!(
-            "{} cores, {:.1} GiB, Linux {}, sync of 4 KiB {:.0} us before, {:.0} us after",
+            "{} cores, {:.1} GiB, Linux {}",
             machine.cores,
             as_f64(machine.memory_bytes) / GIB,
             machine.kernel,
-            self.sync_us.before,
-            self.sync_us.after,
+        );
+        let sync = self.sync_us.map_or_else(
+            || "not known".to_owned(),
+            |sync| format!("{:.0} us before, {:.0} us after", sync.before, sync.after),
         );
         fields(&[
             ("test", format!("{}, leasehold {}", self.test, self.version)),
@@ -164,6 +167,7 @@ impl Report {
             ("clients", clients),
             ("jobs", jobs),
             ("machine", on),
+            ("sync of 4 KiB", sync),
         ])
     }
 
@@ -321,4 +325,89 @@ fn spreads(rows: &[(&str, Option<Spread>)]) -> String {
         &["ms", "p50", "p90", "p99", "p99.9", "max"],
         rows.iter().filter_map(row),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::bench::times::Times;
+    use std::time::Duration;
+
+    fn report() -> Report {
+        let mut times = Times::new();
+        times.add(Duration::from_micros(1500));
+        Report {
+            test: "throughput",
+            version: "0.1.0",
+            setup: Setup {
+                nodes: Some(1),
+                endpoints: vec!["127.0.0.1:7101".to_owned()],
+                timings: Some("lan"),
+                calls: "streams",
+                connections: 64,
+                batch: 8,
+                payload_bytes: 1024,
+                result_bytes: 0,
+                retain_ms: 120_000,
+                lease_ms: 30_000,
+            },
+            machine: Machine {
+                cores: 2,
+                memory_bytes: 1 << 31,
+                kernel: "6.1".to_owned(),
+            },
+            sync_us: Some(SyncProbes {
+                before: 180.4,
+                after: 200.0,
+            }),
+            figures: Figures::Throughput(ThroughputFigures {
+                jobs_per_s: 1234.4,
+                jobs: 12_344,
+                seconds: 10.0,
+                submit_ack: times.spread(),
+            }),
+            cost: Cost {
+                per: "job",
+                server_cpu_us: Some(40.0),
+                server_cores: Some(1.25),
+                ..Cost::default()
+            },
+            jobs: Tally {
+                accepted: 12_400,
+                completed: 12_400,
+                ..Tally::default()
+            },
+            errors: Errors::from([("submit: unavailable".to_owned(), 3)]),
+        }
+    }
+
+    #[test]
+    fn people_see_the_figure_what_it_cost_where_it_ran_and_every_error() {
+        let text = report().describe();
+        for words in [
+            "1234 jobs/s (12344 in 10.0 s)",
+            "64 connections, batch 8, streams",
+            "1024 B payload, 0 B result, kept 2m 0s",
+            "2 cores, 2.0 GiB, Linux 6.1",
+            "180 us before, 200 us after",
+            "1.500",
+            "40.0 us/job, 1.25 cores",
+            "submit: unavailable 3",
+        ] {
+            assert!(text.contains(words), "{words} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_cluster_elsewhere_is_said_so_and_is_null_for_programs() {
+        let mut report = report();
+        report.setup.nodes = None;
+        report.sync_us = None;
+        report.cost = Cost::default();
+        let text = report.describe();
+        assert!(text.contains("nodes          127.0.0.1:7101"), "{text}");
+        assert_eq!(text.matches("not known").count(), 4, "{text}");
+        let json = serde_json::to_value(&report).unwrap();
+        assert!(json["sync_us"].is_null() && json["cost"]["server_cpu_us"].is_null());
+    }
 }

@@ -35,6 +35,10 @@ impl Times {
         added.expect("all histograms have the same bounds");
     }
 
+    pub(super) fn count(&self) -> u64 {
+        self.0.len()
+    }
+
     /// None when nothing was counted.
     pub(super) fn spread(&self) -> Option<Spread> {
         let at = |quantile| millis(self.0.value_at_quantile(quantile));
