@@ -76,7 +76,7 @@ impl Table {
 pub struct CheckpointOptions {
     /// Bytes of a group's rows kept in memory, half of them at most not yet written. Default 64 MiB.
     pub cache_bytes: usize,
-    /// Bytes written between two syncs ahead of the commit, so that none of them is long. Default 4 MiB.
+    /// Bytes written between two syncs ahead of the commit, so that none of them is long. Default 8 MiB.
     pub sync_every: u64,
     /// Length of a file in bytes below which compacting it is never worth the work. Default 64 MiB.
     pub compact_from: u64,
@@ -86,7 +86,7 @@ impl Default for CheckpointOptions {
     fn default() -> Self {
         Self {
             cache_bytes: 64 * 1024 * 1024,
-            sync_every: 4 * 1024 * 1024,
+            sync_every: 8 * 1024 * 1024,
             compact_from: 64 * 1024 * 1024,
         }
     }

@@ -291,31 +291,42 @@ fn million_jobs_are_loaded_changed_read_and_removed() {
 }
 
 #[test]
-#[ignore = "it measures, for half a minute"]
+#[ignore = "it measures, for three minutes"]
 fn log_syncs_beside_a_commit_of_64_mib() {
-    for sync_every in [u64::MAX, 64, 16, 8, 4, 2, 1].map(|mib| mib.saturating_mul(1024 * 1024)) {
-        let bench = Bench::new(CheckpointOptions {
-            sync_every,
-            ..CheckpointOptions::default()
-        });
-        load(&bench, 200_000, &mut Report::begin());
-        let _ = std::mem::take(&mut *bench.seen.syncs.lock().unwrap());
-        let idle = log_syncs(&bench, || std::thread::sleep(Duration::from_secs(2)));
-        let begun = Instant::now();
-        let busy = log_syncs(&bench, || {
-            for _ in 0..5 {
-                change_64_mib(&bench);
-                std::thread::sleep(Duration::from_millis(100));
-            }
-        });
-        let took = begun.elapsed().as_secs_f64() / 5.0;
-        let longest = bench.seen.syncs.lock().unwrap().iter().max().copied();
-        println!(
-            "sync every {:.0} MiB: log alone {idle}; beside {busy}; a writing took {took:.2} s, its longest sync {:.1?}",
-            sync_every as f64 / MIB,
-            longest.unwrap()
-        );
+    for round in 0..4 {
+        for mib in [u64::MAX, 16, 8, 4] {
+            let sync_every = mib.saturating_mul(1024 * 1024);
+            println!(
+                "round {round}, sync every {mib} MiB: {}",
+                beside(sync_every)
+            );
+        }
     }
+}
+
+/// What syncs of a log and random reads take beside writings of 64 MiB.
+fn beside(sync_every: u64) -> String {
+    let bench = Bench::new(CheckpointOptions {
+        sync_every,
+        ..CheckpointOptions::default()
+    });
+    load(&bench, 200_000, &mut Report::begin());
+    let _ = std::mem::take(&mut *bench.seen.syncs.lock().unwrap());
+    let mut writings = Vec::new();
+    let (log, gets) = log_syncs(&bench, || {
+        for _ in 0..5 {
+            let begun = Instant::now();
+            change_64_mib(&bench);
+            writings.push(begun.elapsed());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let longest = bench.seen.syncs.lock().unwrap().iter().max().copied();
+    format!(
+        "log {log}; gets {gets}; writing {:.0?}, its longest sync {:.1?}",
+        writings.iter().sum::<Duration>() / 5,
+        longest.unwrap()
+    )
 }
 
 fn change_64_mib(bench: &Bench) {
@@ -329,30 +340,48 @@ fn change_64_mib(bench: &Bench) {
     writing.commit(b"head").unwrap();
 }
 
-/// Times of 4 KiB syncs each 5 ms into a file that has its room already, while a deed is done.
-fn log_syncs(bench: &Bench, deed: impl FnOnce()) -> String {
+/// Times of 4 KiB syncs each 5 ms into a file that has its room already, and of a read at random each millisecond,
+/// while a deed is done.
+fn log_syncs(bench: &Bench, deed: impl FnOnce()) -> (String, String) {
     let path = bench.folder.path().join("log");
     std::fs::write(&path, vec![0; 8 * 1024 * 1024]).unwrap();
     let file = std::fs::File::options().write(true).open(&path).unwrap();
     file.sync_all().unwrap();
-    let is_over = Arc::new(AtomicBool::new(false));
-    let stop = Arc::clone(&is_over);
-    let log = std::thread::spawn(move || {
-        use std::os::unix::fs::FileExt as _;
-        let mut times = Vec::new();
-        while !stop.load(Ordering::Relaxed) {
-            let at = times.len() as u64 % 2048 * 4096;
-            let begun = Instant::now();
-            file.write_all_at(&[1; 4096], at).unwrap();
-            file.sync_data().unwrap();
-            times.push(begun.elapsed());
-            std::thread::sleep(Duration::from_millis(5));
+    let is_over = AtomicBool::new(false);
+    let checkpoint = &bench.checkpoint;
+    std::thread::scope(|scope| {
+        let log = scope.spawn(|| {
+            repeat(&is_over, Duration::from_millis(5), |at| {
+                use std::os::unix::fs::FileExt as _;
+                file.write_all_at(&[1; 4096], at % 2048 * 4096).unwrap();
+                file.sync_data().unwrap();
+            })
+        });
+        let gets = scope.spawn(|| {
+            repeat(&is_over, Duration::from_millis(1), |at| {
+                let job = at.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 200_000;
+                let view = checkpoint.view().unwrap();
+                assert!(view.get(PAYLOADS, &job.to_be_bytes()).unwrap().is_some());
+            })
+        });
+        deed();
+        is_over.store(true, Ordering::Relaxed);
+        (log.join().unwrap(), gets.join().unwrap())
+    })
+}
+
+/// Does something again and again, and says how long it took.
+fn repeat(is_over: &AtomicBool, pause: Duration, mut deed: impl FnMut(u64)) -> String {
+    let mut times = Vec::new();
+    for at in 0.. {
+        if is_over.load(Ordering::Relaxed) {
+            break;
         }
-        times
-    });
-    deed();
-    is_over.store(true, Ordering::Relaxed);
-    let mut times = log.join().unwrap();
+        let begun = Instant::now();
+        deed(at);
+        times.push(begun.elapsed());
+        std::thread::sleep(pause);
+    }
     times.sort();
     let part = |part: usize| times[(times.len() * part / 1000).min(times.len() - 1)];
     format!(

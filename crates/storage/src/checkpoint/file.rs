@@ -33,7 +33,7 @@ use fault::FirstFault;
 pub(super) use fault::{Fault, again, is_full};
 pub use head::CHECKPOINT_FORMAT;
 use head::{HEAD, HeadError, Header, SECTOR};
-use layout::{BLOCK, RUN};
+use layout::{BLOCK, BLOCK_BYTES, RUN};
 use sums::Sums;
 
 /// One file of a checkpoint.
@@ -238,7 +238,8 @@ impl BlockFile {
     /// SUBTLE: a checksum that is the same does not say that the bytes are. Only reading them does.
     fn is_in_place(&self, first: u64, bytes: &[u8]) -> Result<bool, Fault> {
         for (block, bytes) in blocks(first, bytes) {
-            if self.sum(block)? != Sums::of(self.group, block, bytes) {
+            let kept = self.sum(block)?;
+            if kept == 0 || kept != Sums::of(self.group, block, bytes) {
                 return Ok(false);
             }
         }
@@ -334,7 +335,7 @@ fn in_this_run(block: u64, bytes: usize) -> usize {
 
 /// Bytes cut into blocks, each with its number.
 fn blocks(first: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
-    (first..).zip(bytes.chunks(BLOCK as usize))
+    (first..).zip(bytes.chunks(BLOCK_BYTES))
 }
 
 const fn blocks_in(bytes: usize) -> u64 {

@@ -166,7 +166,8 @@ impl Checkpoint {
     /// A view of the last commit.
     ///
     /// # Errors
-    /// When the file can no longer be used, or is no longer this handle's.
+    /// When the file can no longer be used, or is no longer this handle's; when the disk is full, until the writing that
+    /// found it so is dropped.
     pub fn view(&self) -> Result<View, CheckpointError> {
         let database = self.shared.usable(&mut self.shared.state())?;
         View::new(database)

@@ -196,6 +196,40 @@ fn crash_between_a_replacement_and_its_folder_sync_leaves_the_old_checkpoint_or_
 }
 
 #[test]
+fn crash_in_any_sync_of_a_commit_over_many_runs_of_blocks_leaves_the_old_commit_or_the_new() {
+    let disk = MemoryDisk::new();
+    let mut old = Model::default();
+    let large = |checkpoint: &Checkpoint, model: &Model, version| {
+        let mut next = model.clone();
+        let mut writing = checkpoint.begin()?;
+        for number in (0..60_u64).filter(|number| number % 3 != version) {
+            let row =
+                crate::support::value(number, version, 30_000 + (number % 60) as usize * 3_000);
+            writing.put(PAYLOADS, &key(number), &row)?;
+            next.put(PAYLOADS, key(number), row);
+        }
+        next.head = Some(key(version));
+        let committed = writing.commit(&key(version));
+        Ok((next, committed))
+    };
+    for version in 0..2 {
+        let made: Result<_, CheckpointError> = large(&open(&disk), &old, version);
+        old = made.unwrap().0;
+    }
+    assert!(disk.read(FILE).unwrap().len() > 3 * 4 * 1024 * 1024);
+    let new = large(&open(&disk.fork()), &old, 2).unwrap().0;
+    for (sync, seed) in [(0, 1), (1, 2), (3, 3), (9, 4), (20, 5), (40, 6)] {
+        let disk = disk.fork();
+        let checkpoint = open(&disk);
+        disk.crash_in_sync(sync, seed);
+        let committed = large(&checkpoint, &old, 2).and_then(|(_, committed)| committed);
+        assert!(committed.is_err(), "there are more syncs than {sync}");
+        let found = Model::of(&open(&disk).view().unwrap()).unwrap();
+        assert!(old.is(&found) || new.is(&found), "sync {sync}");
+    }
+}
+
+#[test]
 fn crash_in_any_sync_of_a_compaction_leaves_every_row() {
     let (prepared, mut model) = some_commits();
     let checkpoint = open(&prepared);

@@ -7,6 +7,7 @@ mod crashes;
 mod damage;
 mod faults;
 mod model;
+mod readers;
 mod replacing;
 mod space;
 mod support;

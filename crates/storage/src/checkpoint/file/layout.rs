@@ -4,8 +4,10 @@
 //! checksums, 4 bytes for each of the 1024 blocks of content that follow it. What redb calls the storage is the
 //! content alone, without gaps.
 
-/// Size of a block, and of a page of redb.
-pub(super) const BLOCK: u64 = 4096;
+/// Bytes of a block, and of a page of redb.
+pub(super) const BLOCK_BYTES: usize = 4096;
+/// The same, for offsets.
+pub(super) const BLOCK: u64 = BLOCK_BYTES as u64;
 /// Blocks of content behind one block of checksums.
 pub(super) const RUN: u64 = 1024;
 

@@ -12,7 +12,7 @@ use std::io;
 
 use leasehold_types::GroupId;
 
-use super::layout::{self, BLOCK, RUN};
+use super::layout::{self, BLOCK_BYTES, RUN};
 use crate::disk::{DiskFile, read_exact_at};
 
 /// Runs whose checksums are kept in memory beyond those that are changed, 4 KiB each: a file of 4 GiB.
@@ -26,14 +26,13 @@ pub(super) struct Sums {
 }
 
 struct Run {
-    sums: Box<[u8; BLOCK as usize]>,
+    sums: Box<[u8; BLOCK_BYTES]>,
     is_changed: bool,
 }
 
-const fn place(block: u64) -> std::ops::Range<usize> {
-    // Smaller than a block, hence it fits.
-    #[allow(clippy::cast_possible_truncation)]
-    let at = (block % RUN) as usize * 4;
+/// Where a block's checksum is among those of its run.
+fn place(block: u64) -> std::ops::Range<usize> {
+    let at = usize::try_from(block % RUN).expect("a run is shorter than that") * 4;
     at..at + 4
 }
 
@@ -95,7 +94,7 @@ impl Sums {
     fn run(&mut self, file: &dyn DiskFile, run: u64) -> io::Result<&mut Run> {
         if !self.runs.contains_key(&run) {
             self.make_room();
-            let mut sums = Box::new([0; BLOCK as usize]);
+            let mut sums = Box::new([0; BLOCK_BYTES]);
             read_exact_at(file, layout::sums(run), sums.as_mut_slice())?;
             let is_changed = false;
             let _ = self.runs.insert(run, Run { sums, is_changed });
@@ -108,5 +107,93 @@ impl Sums {
         if self.runs.len() >= self.kept_max {
             self.runs.retain(|_, run| run.is_changed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk as _, MemoryDisk, OpenMode};
+
+    fn file(runs: u64) -> Box<dyn DiskFile> {
+        let file = MemoryDisk::new().open("file", OpenMode::Create).unwrap();
+        file.set_length(layout::sums(runs)).unwrap();
+        file
+    }
+
+    fn sums() -> Sums {
+        let mut sums = Sums::new(GroupId::new(3));
+        sums.kept_max = 2;
+        sums
+    }
+
+    #[test]
+    fn checksums_are_told_whether_they_are_kept_or_read_again() {
+        let file = file(8);
+        let mut sums = sums();
+        let block = |number: u64| number * 397 % (8 * RUN);
+        for number in 0..200 {
+            let bytes = [u8::try_from(number).unwrap(); 100];
+            sums.set(file.as_ref(), block(number), &bytes).unwrap();
+            if number % 16 == 0 {
+                sums.write(file.as_ref()).unwrap();
+            }
+        }
+        sums.write(file.as_ref()).unwrap();
+        for mut sums in [sums, self::sums()] {
+            for number in 0..200 {
+                let expected = Sums::of(
+                    sums.group,
+                    block(number),
+                    &[u8::try_from(number).unwrap(); 100],
+                );
+                assert_eq!(sums.get(file.as_ref(), block(number)).unwrap(), expected);
+                assert!(sums.runs.len() <= 8);
+            }
+            assert_eq!(sums.get(file.as_ref(), 1).unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn unchanged_checksums_make_room_and_changed_ones_stay() {
+        let file = file(8);
+        let mut sums = sums();
+        sums.set(file.as_ref(), 5, b"changed").unwrap();
+        for run in 1..8 {
+            let _ = sums.get(file.as_ref(), run * RUN).unwrap();
+            assert!(sums.runs.len() <= 2);
+        }
+        let expected = Sums::of(sums.group, 5, b"changed");
+        assert_eq!(sums.get(file.as_ref(), 5).unwrap(), expected);
+    }
+
+    #[test]
+    fn blocks_behind_a_cut_were_never_written() {
+        let file = file(3);
+        for cut in [0, 1, RUN - 1, RUN, RUN + 1, 2 * RUN] {
+            let mut sums = sums();
+            let blocks = [0, 1, RUN - 1, RUN, RUN + 1, 2 * RUN, 3 * RUN - 1];
+            for block in blocks {
+                sums.set(file.as_ref(), block, b"there").unwrap();
+            }
+            sums.write(file.as_ref()).unwrap();
+            sums.cut(file.as_ref(), cut).unwrap();
+            file.set_length(layout::file_length(cut * layout::BLOCK))
+                .unwrap();
+            sums.write(file.as_ref()).unwrap();
+            file.set_length(layout::sums(3)).unwrap();
+            for block in blocks {
+                let is_there = sums.get(file.as_ref(), block).unwrap() != 0;
+                assert_eq!(is_there, block < cut, "{block} of {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn same_bytes_have_another_checksum_in_another_place_or_group() {
+        let (one, two) = (GroupId::new(1), GroupId::new(2));
+        let sum = Sums::of(one, 7, b"bytes");
+        assert_ne!(sum, Sums::of(one, 8, b"bytes"));
+        assert_ne!(sum, Sums::of(two, 7, b"bytes"));
     }
 }
