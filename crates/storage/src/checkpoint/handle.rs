@@ -170,7 +170,7 @@ impl Checkpoint {
     /// found it so is dropped.
     pub fn view(&self) -> Result<View, CheckpointError> {
         let database = self.shared.usable(&mut self.shared.state())?;
-        View::new(database)
+        View::new(database, Arc::clone(&self.shared))
     }
 
     /// Begins a change of the checkpoint. It never waits: the seam that a simulation runs on has no second thread

@@ -9,6 +9,7 @@ use redb::{Range, ReadOnlyTable, ReadTransaction, ReadableTableMetadata as _, Ta
 use super::Table;
 use super::database::{Database, Definition, Meta};
 use super::error::CheckpointError;
+use super::handle::Shared;
 
 type Key = &'static [u8];
 type Value = &'static [u8];
@@ -22,16 +23,23 @@ pub struct View {
     transaction: Arc<ReadTransaction>,
     head: Option<Bytes>,
     database: Arc<Database>,
+    /// SUBTLE: without it, a file whose handles are gone could be opened a second time, by a database that knows
+    /// nothing of this view and writes over what it reads.
+    handle: Arc<Shared>,
 }
 
 impl View {
-    pub(super) fn new(database: Arc<Database>) -> Result<Self, CheckpointError> {
+    pub(super) fn new(
+        database: Arc<Database>,
+        handle: Arc<Shared>,
+    ) -> Result<Self, CheckpointError> {
         let transaction = database.read()?;
         let meta = Meta::read(&transaction).map_err(database.failed("read"))?;
         Ok(Self {
             transaction: Arc::new(transaction),
             head: meta.head,
             database,
+            handle,
         })
     }
 
@@ -74,6 +82,7 @@ impl View {
         Ok(Rows {
             rows,
             database: Arc::clone(&self.database),
+            _handle: Arc::clone(&self.handle),
         })
     }
 
@@ -112,6 +121,8 @@ fn is_empty(bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> bool {
 pub struct Rows {
     rows: Option<Range<'static, Key, Value>>,
     database: Arc<Database>,
+    /// As in a view.
+    _handle: Arc<Shared>,
 }
 
 impl Iterator for Rows {

@@ -185,6 +185,33 @@ fn checkpoint_opened_twice_is_the_same_one() {
 }
 
 #[test]
+fn view_and_rows_that_outlive_every_handle_are_still_pinned() {
+    each_disk(|disk| {
+        let store = CheckpointStore::new(disk, small());
+        let mut model = Model::default();
+        let checkpoint = store.open(group()).unwrap();
+        change(&checkpoint, &mut model, 0, 200).unwrap();
+        let pinned = model.clone();
+        let view = checkpoint.view().unwrap();
+        let rows = view.scan(PAYLOADS, ..).unwrap();
+        drop(checkpoint);
+        for version in 1..6 {
+            let checkpoint = store.open(group()).unwrap();
+            change(&checkpoint, &mut model, version, 200).unwrap();
+        }
+        pinned.assert_is(&view);
+        drop(view);
+        for version in 6..12 {
+            let checkpoint = store.open(group()).unwrap();
+            change(&checkpoint, &mut model, version, 200).unwrap();
+        }
+        let rows: Vec<_> = rows.map(Result::unwrap).collect();
+        assert_eq!(rows, Vec::from_iter(pinned.rows[&PAYLOADS].clone()));
+        model.assert_is(&store.open(group()).unwrap().view().unwrap());
+    });
+}
+
+#[test]
 fn groups_do_not_see_each_other() {
     each_disk(|disk| {
         let store = CheckpointStore::new(disk, small());
