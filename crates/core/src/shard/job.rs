@@ -43,6 +43,21 @@ pub struct JobHeader {
     pub last_fence: Option<FenceToken>,
 }
 
+impl JobHeader {
+    /// The current lease.
+    #[must_use]
+    pub fn lease(&self) -> Option<&Lease> {
+        match &self.state {
+            JobState::Leased(lease) => Some(lease),
+            JobState::Waiting { .. }
+            | JobState::Ready
+            | JobState::Done { .. }
+            | JobState::Cancelled { .. }
+            | JobState::Dead { .. } => None,
+        }
+    }
+}
+
 /// What scheduling does not need: in memory while young, later in the checkpoint alone (see [`Stored`]).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JobBody {

@@ -102,20 +102,21 @@ impl Dispatcher {
     ) -> Option<Assignment> {
         let pending = self.in_flight.take_grant(job)?;
         self.reactivate(state, job);
+        let held = state.jobs.get(job);
         let granted = as_granted(outcome);
         if granted.is_none() {
             // Refused, perhaps because an earlier grant of the job was applied after all.
             self.hand_back_unheard(state, job, now);
         }
         // A lease that has ended since, by a cancel for one, is sent to nobody and costs no slot.
-        let lease = granted.and_then(|g| state.lease(job).filter(|l| l.fence == g.fence));
+        let lease = granted.and_then(|g| held?.header.lease().filter(|l| l.fence == g.fence));
         let number = self.settle_credit(pending.session, lease.is_some());
-        let (granted, lease) = (granted?, lease?);
+        let (granted, held, lease) = (granted?, held?, lease?);
         let Some(number) = number else {
             self.leases.end(job, Ending::Return);
             return None;
         };
-        self.assignment(state, granted, lease, number, now)
+        self.assignment(state, (granted, held, lease), number, now)
     }
 
     /// Gives back or spends what a grant had reserved; gives the grant's number while the session is known.
@@ -129,12 +130,10 @@ impl Dispatcher {
     fn assignment(
         &self,
         state: &ShardState,
-        granted: &Granted,
-        lease: &Lease,
+        (granted, job, lease): (&Granted, &Job, &Lease),
         number: u64,
         now: Timestamp,
     ) -> Option<Assignment> {
-        let job = state.jobs.get(granted.job)?;
         let policy = state.policy(&job.header.queue)?;
         let session = self.sessions.get(lease.session)?;
         Some(Assignment {
@@ -174,13 +173,13 @@ impl Dispatcher {
 
     /// While its grant was under way the job's tenant may have been left without a free job in the lane.
     pub(super) fn reactivate(&mut self, state: &ShardState, job: JobId) {
-        let (Some(header), Some(lane)) = (state.header(job), state.lane_of(job)) else {
+        let Some((lane, tenant)) = state.course_of(job) else {
             return;
         };
-        let mut ready = state.index.ready.after(&lane, &header.tenant, None);
+        let mut ready = state.index.ready.after(&lane, tenant, None);
         if ready.next().is_some() {
             drop(ready);
-            self.matching.activate(state, &lane, &header.tenant);
+            self.matching.activate(state, &lane, tenant);
         }
     }
 }

@@ -55,13 +55,6 @@ impl ShardState {
 
     /// The current lease of a job.
     pub(in crate::shard) fn lease(&self, job: JobId) -> Option<&Lease> {
-        match &self.header(job)?.state {
-            JobState::Leased(lease) => Some(lease),
-            JobState::Waiting { .. }
-            | JobState::Ready
-            | JobState::Done { .. }
-            | JobState::Cancelled { .. }
-            | JobState::Dead { .. } => None,
-        }
+        self.header(job)?.lease()
     }
 }

@@ -365,10 +365,15 @@ impl ShardState {
 
     /// The lane that a job that has not ended is ready in, or would be.
     pub(super) fn lane_of(&self, job: JobId) -> Option<Lane> {
+        self.course_of(job).map(|(lane, _)| lane)
+    }
+
+    /// The lane of a job that has not ended, and whose it is.
+    pub(super) fn course_of(&self, job: JobId) -> Option<(Lane, &TenantName)> {
         let slot = self.jobs.slot(job)?;
         let queue = slot.job.header.queue.clone();
         let pool = slot.pool;
-        Some(Lane { queue, pool })
+        Some((Lane { queue, pool }, &slot.job.header.tenant))
     }
 
     /// When a key may be forgotten next.

@@ -27,14 +27,28 @@ use run::Run;
 pub(super) use run::Slot;
 use tracker::Tracker;
 
+/// A job's id as a number, in the order of ids: two of them are compared in two steps and not byte by byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(u128);
+
+impl Key {
+    fn of(id: JobId) -> Self {
+        let mut bytes = [0; 16];
+        bytes[2..].copy_from_slice(&id.to_bytes());
+        Self(u128::from_be_bytes(bytes))
+    }
+}
+
 /// All jobs, and all that is remembered of others.
 #[derive(Debug, Clone, Default)]
 pub(in crate::shard) struct JobTable {
     runs: BTreeMap<u64, Box<Run>>,
     /// Where the jobs are that are held.
-    held: BTreeMap<JobId, u64>,
+    held: BTreeMap<Key, u64>,
     /// Where the jobs are that are remembered.
-    gone: BTreeMap<JobId, u64>,
+    gone: BTreeMap<Key, u64>,
+    /// The job that a command is about, and where it is: a transition asks for it many times.
+    aim: Option<(JobId, u64)>,
     /// What all jobs have beside their headers.
     bytes: u64,
     /// How many of those bytes the next checkpoint may let go of.
@@ -62,20 +76,33 @@ impl JobTable {
         self.slot(id).map(|slot| slot.job.as_ref())
     }
 
+    /// Takes aim at the job that the next command is about.
+    pub(in crate::shard) fn aim_at(&mut self, id: JobId) {
+        self.aim = self.held.get(&Key::of(id)).map(|sequence| (id, *sequence));
+    }
+
+    /// Where a job is that is held.
+    fn place(&self, id: JobId) -> Option<u64> {
+        match self.aim {
+            Some((aimed_at, sequence)) if aimed_at == id => Some(sequence),
+            Some(_) | None => self.held.get(&Key::of(id)).copied(),
+        }
+    }
+
     pub(super) fn slot(&self, id: JobId) -> Option<&Slot> {
-        let sequence = *self.held.get(&id)?;
+        let sequence = self.place(id)?;
         self.runs.get(&(sequence / RUN))?.slot(sequence)
     }
 
     /// The slot of a job, to be changed: the next checkpoint writes its run.
     pub(super) fn slot_mut(&mut self, id: JobId) -> Option<&mut Slot> {
-        let sequence = *self.held.get(&id)?;
+        let sequence = self.place(id)?;
         self.touched(sequence)?.slot_mut(sequence)
     }
 
     /// What is remembered of a job that is gone.
     pub(in crate::shard) fn remembered(&self, id: JobId) -> Option<&Remembered> {
-        let sequence = *self.gone.get(&id)?;
+        let sequence = *self.gone.get(&Key::of(id))?;
         self.runs.get(&(sequence / RUN))?.gone(sequence)
     }
 
@@ -89,9 +116,9 @@ impl JobTable {
 
     /// Counts a job's bytes anew: it was changed in place.
     pub(super) fn recount(&mut self, id: JobId) {
-        let Some(slot) = self.held.get(&id).and_then(|sequence| {
+        let Some(slot) = self.place(id).and_then(|sequence| {
             let run = self.runs.get_mut(&(sequence / RUN))?;
-            run.slot_mut(*sequence)
+            run.slot_mut(sequence)
         }) else {
             return;
         };
@@ -110,14 +137,16 @@ impl JobTable {
         let slot = Slot::new(job, pool, rows);
         self.bytes += u64::from(slot.counted.all);
         self.unsaved_bytes += u64::from(slot.counted.unsaved);
-        self.held.insert(id, sequence);
+        self.held.insert(Key::of(id), sequence);
+        self.aim = Some((id, sequence));
         self.touched_or_new(sequence)
             .put(sequence, Entry::Held(slot));
     }
 
     /// Lets go of a job.
     pub(super) fn remove(&mut self, id: JobId) -> Option<Arc<Job>> {
-        let sequence = self.held.remove(&id)?;
+        let sequence = self.held.remove(&Key::of(id))?;
+        self.aim = None;
         let Some(Entry::Held(slot)) = self.touched(sequence)?.take(sequence) else {
             return None;
         };
@@ -131,14 +160,14 @@ impl JobTable {
     /// Remembers a job that was removed.
     pub(super) fn remember(&mut self, entry: Remembered) {
         let sequence = entry.sequence;
-        self.gone.insert(entry.job, sequence);
+        self.gone.insert(Key::of(entry.job), sequence);
         self.touched_or_new(sequence)
             .put(sequence, Entry::Gone(Box::new(entry)));
     }
 
     /// Forgets a job.
     pub(super) fn forget(&mut self, id: JobId) -> Option<Remembered> {
-        let sequence = self.gone.remove(&id)?;
+        let sequence = self.gone.remove(&Key::of(id))?;
         let Some(Entry::Gone(entry)) = self.touched(sequence)?.take(sequence) else {
             return None;
         };
@@ -159,8 +188,12 @@ impl JobTable {
 
     /// The ids after one, or all of them, of jobs that are held.
     pub(in crate::shard) fn ids_after(&self, id: Option<JobId>) -> impl Iterator<Item = JobId> {
-        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
-        self.held.range((from, Bound::Unbounded)).map(|(id, _)| *id)
+        let from = id.map_or(Bound::Unbounded, |id| Bound::Excluded(Key::of(id)));
+        let places = self.held.range((from, Bound::Unbounded));
+        places.filter_map(|(_, sequence)| {
+            let run = self.runs.get(&(sequence / RUN))?;
+            Some(run.slot(*sequence)?.job.header.id)
+        })
     }
 
     /// The run of an arrival, about to be changed.

@@ -17,7 +17,7 @@ mod redrive;
 mod release;
 mod submit;
 
-use leasehold_types::limits;
+use leasehold_types::{JobId, limits};
 
 use super::command::{Batch, Command};
 use super::outcome::{Applied, Change, Outcome, Refusal};
@@ -68,6 +68,9 @@ impl Applying<'_> {
 
     fn try_step(&mut self, batch: &Batch, command: &Command) -> Result<Outcome, Refusal> {
         self.check_epoch(batch)?;
+        if let Some(job) = subject(command) {
+            self.state.jobs.aim_at(job);
+        }
         match command {
             Command::LeaderStart(command) => self.leader_start(command),
             Command::Submit(command) => self.submit(command),
@@ -91,6 +94,25 @@ impl Applying<'_> {
             return Ok(());
         }
         Err(Refusal::Epoch { given, current })
+    }
+}
+
+/// The job that is there already and that a command is about.
+fn subject(command: &Command) -> Option<JobId> {
+    match command {
+        Command::Grant(command) => Some(command.job),
+        Command::Contact(command) => Some(command.job),
+        Command::Complete(command) => Some(command.job),
+        Command::Fail(command) => Some(command.job),
+        Command::Expire(command) => Some(command.job),
+        Command::Release(command) => Some(command.job),
+        Command::Cancel(command) => Some(command.job),
+        Command::Redrive(command) => Some(command.job),
+        Command::Discard(command) => Some(command.job),
+        Command::LeaderStart(_)
+        | Command::Submit(_)
+        | Command::Purge(_)
+        | Command::PutPolicy(_) => None,
     }
 }
 
