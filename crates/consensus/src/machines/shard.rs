@@ -1,13 +1,15 @@
-//! A shard as a machine: a row for every run of arrivals, and rows of their own for payloads, results and attempts, which
-//! are read back when somebody wants them.
+//! A shard as a machine: a row for every run of arrivals, and rows of their own for payloads, results and packs of
+//! attempts, which are read back when somebody wants them.
 //!
 //! Keys are numbers in big-endian order, so that jobs that came together lie together: what a queue writes and removes
 //! is at the two ends of its tables.
 
+use std::ops::Bound;
+
 use bytes::{Buf, Bytes};
 use leasehold_core::shard::job::AttemptRecord;
 use leasehold_core::shard::state::{
-    Frozen, FrozenEntry, FrozenHead, FrozenJob, FrozenRun, Kept, Orphan,
+    Frozen, FrozenEntry, FrozenHead, FrozenJob, FrozenRun, KeptRun, Orphan, RUN,
 };
 use leasehold_core::shard::view::{Elsewhere, StoredParts};
 use leasehold_core::shard::{Applied, Batch, ShardState};
@@ -26,7 +28,7 @@ const RUNS: Table = Table::new("runs");
 const PAYLOADS: Table = Table::new("payloads");
 /// As payloads.
 const RESULTS: Table = Table::new("results");
-/// By the place in the order of arrival and the attempt's number.
+/// By the number of the run and of the pack.
 const ATTEMPTS: Table = Table::new("attempts");
 
 /// The key of the head.
@@ -103,7 +105,6 @@ impl Machine for ShardState {
         let mut runs = Runs {
             rows: view.scan(RUNS, ..)?,
             reader: shard::Reader::default(),
-            read: Vec::new().into_iter(),
             error: None,
         };
         let state = Self::from_parts(head, policies, &mut runs);
@@ -124,18 +125,22 @@ fn write_runs(frozen: &Frozen, into: &mut Writing) -> Result<Vec<u64>, Checkpoin
 }
 
 fn write_run(run: &FrozenRun, into: &mut Writing) -> Result<(), CheckpointError> {
+    for pack in 0..run.dropped {
+        into.remove(ATTEMPTS, &pack_key(run.number, pack))?;
+    }
     let key = run.number.to_be_bytes();
     if run.entries.is_empty() {
         return into.remove(RUNS, &key);
     }
-    for entry in &run.entries {
-        match entry {
-            FrozenEntry::Held(job) => write_parts(job, into)?,
-            FrozenEntry::Gone(_) => {}
-        }
+    for job in run.jobs() {
+        write_parts(job, into)?;
     }
-    let row = shard::encode_run(run.entries.iter().map(FrozenEntry::kept));
-    into.put(RUNS, &key, &row)
+    if let Some(pack) = run.pack {
+        let attempts = shard::encode_pack(run.attempts());
+        into.put(ATTEMPTS, &pack_key(run.number, pack), &attempts)?;
+    }
+    let kept = run.entries.iter().map(FrozenEntry::kept);
+    into.put(RUNS, &key, &shard::encode_run(run.packs, kept))
 }
 
 fn write_parts(job: &FrozenJob, into: &mut Writing) -> Result<(), CheckpointError> {
@@ -145,10 +150,6 @@ fn write_parts(job: &FrozenJob, into: &mut Writing) -> Result<(), CheckpointErro
     }
     if let Some(result) = job.result() {
         into.put(RESULTS, &key, result)?;
-    }
-    for attempt in job.attempts() {
-        let key = attempt_key(job.sequence(), attempt.number);
-        into.put(ATTEMPTS, &key, &shard::encode_attempt(attempt))?;
     }
     Ok(())
 }
@@ -161,55 +162,42 @@ fn remove(orphan: &Orphan, into: &mut Writing) -> Result<(), CheckpointError> {
     if orphan.rows.result {
         into.remove(RESULTS, &key)?;
     }
-    // Numbers are few: a job is tried so often, and redriven by hand.
-    for number in 1..=orphan.rows.attempts {
-        into.remove(ATTEMPTS, &attempt_key(orphan.sequence, number))?;
-    }
     Ok(())
 }
 
-fn attempt_key(sequence: u64, number: u32) -> [u8; 12] {
+fn pack_key(run: u64, pack: u32) -> [u8; 12] {
     let mut key = [0; 12];
-    key[..8].copy_from_slice(&sequence.to_be_bytes());
-    key[8..].copy_from_slice(&number.to_be_bytes());
+    key[..8].copy_from_slice(&run.to_be_bytes());
+    key[8..].copy_from_slice(&pack.to_be_bytes());
     key
 }
 
-/// What is kept of all arrivals, row by row. Where one cannot be read, it ends and keeps the error.
+/// The runs, row by row. Where one cannot be read, it ends and keeps the error.
 struct Runs {
     rows: Rows,
     reader: shard::Reader,
-    read: std::vec::IntoIter<Kept>,
     error: Option<LoadError>,
 }
 
 impl Iterator for Runs {
-    type Item = Kept;
+    type Item = KeptRun;
 
-    fn next(&mut self) -> Option<Kept> {
-        while self.error.is_none() {
-            if let Some(kept) = self.read.next() {
-                return Some(kept);
-            }
-            match self.rows.next()? {
-                Ok((key, row)) => self.read_run(&key, row),
-                Err(error) => self.error = Some(error.into()),
-            }
-        }
-        None
+    fn next(&mut self) -> Option<KeptRun> {
+        let read = match self.rows.next()? {
+            Ok((key, row)) => self.read_run(&key, row),
+            Err(error) => Err(error.into()),
+        };
+        read.map_err(|error| self.error = Some(error)).ok()
     }
 }
 
 impl Runs {
-    fn read_run(&mut self, mut key: &[u8], row: Bytes) {
-        match self.reader.read(row) {
-            Ok(kept) => self.read = kept.into_iter(),
-            Err(error) => {
-                let number = key.try_get_u64().unwrap_or_default();
-                let reason = format_args!("run {number}: {error}");
-                self.error = Some(MachineError::new("shard", reason).into());
-            }
-        }
+    fn read_run(&mut self, mut key: &[u8], row: Bytes) -> Result<KeptRun, LoadError> {
+        let read = self.reader.read(row).map_err(|error| {
+            let number = key.try_get_u64().unwrap_or_default();
+            MachineError::new("shard", format_args!("run {number}: {error}"))
+        });
+        Ok(read?)
     }
 }
 
@@ -271,19 +259,17 @@ fn attempts(view: &View, job: Elsewhere) -> Result<Vec<AttemptRecord>, StoredErr
     if job.stored.attempts.is_none() {
         return Ok(Vec::new());
     }
-    let (first, last) = (
-        attempt_key(job.sequence, 0),
-        attempt_key(job.sequence, u32::MAX),
-    );
+    let run = job.sequence / RUN;
+    let (first, last) = (pack_key(run, 0), pack_key(run, u32::MAX));
     let bounds = (
-        std::ops::Bound::Included(first.as_slice()),
-        std::ops::Bound::Included(last.as_slice()),
+        Bound::Included(first.as_slice()),
+        Bound::Included(last.as_slice()),
     );
-    let rows = view.scan(ATTEMPTS, bounds)?;
-    let read = rows.map(|row| {
-        let (_, row) = row?;
-        let read = shard::decode_attempt(row);
-        Ok(read.map_err(|error| MachineError::new("attempt", error))?)
-    });
-    read.collect()
+    let mut attempts = Vec::new();
+    for row in view.scan(ATTEMPTS, bounds)? {
+        let (_, pack) = row?;
+        let own = shard::decode_pack(pack, job.sequence);
+        attempts.extend(own.map_err(|error| MachineError::new("attempts", error))?);
+    }
+    Ok(attempts)
 }

@@ -8,18 +8,32 @@ use crate::error::DecodeError;
 use crate::field::{In, encoded, fence, stamp, text};
 use crate::store::v1::{self, attempt::End};
 
-/// The bytes of an attempt that is over.
+/// The bytes of some attempts that are over, each with its job's place in the order of arrival.
 #[must_use]
-pub fn encode_attempt(attempt: &AttemptRecord) -> Bytes {
-    encoded(&v1::Attempt::from(attempt))
+pub fn encode_pack<'a>(attempts: impl IntoIterator<Item = (u64, &'a AttemptRecord)>) -> Bytes {
+    let attempts = attempts
+        .into_iter()
+        .map(|(sequence, attempt)| v1::PackedAttempt {
+            sequence,
+            attempt: Some(attempt.into()),
+        });
+    encoded(&v1::AttemptPack {
+        attempts: attempts.collect(),
+    })
 }
 
-/// Reads back what [`encode_attempt`] gave.
+/// Reads back what [`encode_pack`] gave, of one job.
 ///
 /// # Errors
 /// [`DecodeError`] when the bytes are damaged, or a newer version's.
-pub fn decode_attempt(bytes: Bytes) -> Result<AttemptRecord, DecodeError> {
-    In("Attempt").message::<v1::Attempt>(bytes)?.try_into()
+pub fn decode_pack(bytes: Bytes, job: u64) -> Result<Vec<AttemptRecord>, DecodeError> {
+    let pack: v1::AttemptPack = In("AttemptPack").message(bytes)?;
+    let own = pack
+        .attempts
+        .into_iter()
+        .filter(|packed| packed.sequence == job);
+    own.map(|packed| In("PackedAttempt").nested("attempt", packed.attempt))
+        .collect()
 }
 
 impl From<&Tries> for v1::Tries {

@@ -9,7 +9,7 @@ mod job_state;
 mod run;
 mod worker_command;
 
-pub use attempt::{decode_attempt, encode_attempt};
+pub use attempt::{decode_pack, encode_pack};
 pub use batch::{decode_batch, encode_batch};
 pub use head::{decode_head, encode_head};
 pub use run::{Reader, encode_run};

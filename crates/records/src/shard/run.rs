@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use leasehold_core::requirement::Requirement;
 use leasehold_core::shard::job::{Job, JobBody, JobHeader, JobState, Stored};
-use leasehold_core::shard::state::{Kept, Remembered, Rows};
+use leasehold_core::shard::state::{Kept, KeptRun, Remembered, Rows};
 use leasehold_types::{QueueName, TenantName};
 
 use crate::error::DecodeError;
@@ -25,8 +25,11 @@ const REMEMBERED: In = In("Remembered");
 
 /// The bytes of a run.
 #[must_use]
-pub fn encode_run(kept: impl IntoIterator<Item = Kept>) -> Bytes {
-    let mut run = v1::JobRun::default();
+pub fn encode_run(packs: u32, kept: impl IntoIterator<Item = Kept>) -> Bytes {
+    let mut run = v1::JobRun {
+        packs,
+        ..v1::JobRun::default()
+    };
     for entry in kept {
         let kind = match &entry {
             Kept::Held(job, rows) => Kind::Job(job_record(job, *rows, &mut run)),
@@ -109,11 +112,12 @@ impl Reader {
     ///
     /// # Errors
     /// [`DecodeError`] when the bytes are damaged, or a newer version's.
-    pub fn read(&mut self, bytes: Bytes) -> Result<Vec<Kept>, DecodeError> {
+    pub fn read(&mut self, bytes: Bytes) -> Result<KeptRun, DecodeError> {
         let v1::JobRun {
             names,
             requirements,
             kept,
+            packs,
         } = RUN.message(bytes)?;
         let requirements = requirements.into_iter().map(|r| self.requirement(r));
         let words = Words {
@@ -121,7 +125,8 @@ impl Reader {
             requirements: requirements.collect::<Result<_, _>>()?,
         };
         let kept = kept.into_iter().map(|entry| self.kept(entry, &words));
-        kept.collect()
+        let kept = kept.collect::<Result<_, _>>()?;
+        Ok(KeptRun { packs, kept })
     }
 
     fn kept(&mut self, entry: v1::Kept, words: &Words) -> Result<Kept, DecodeError> {

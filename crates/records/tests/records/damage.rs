@@ -4,7 +4,8 @@
 use std::fmt::Debug;
 
 use bytes::Bytes;
-use leasehold_core::shard::state::Kept;
+use leasehold_core::shard::job::AttemptRecord;
+use leasehold_core::shard::state::KeptRun;
 use leasehold_records::{DecodeError, metadata, shard};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -64,10 +65,12 @@ fn answers<T: PartialEq + Debug>(
 fn all_answer(bytes: &Bytes) {
     answers(bytes.clone(), shard::decode_batch, shard::encode_batch);
     let read_run = |bytes| shard::Reader::default().read(bytes);
-    let write_run = |run: &Vec<Kept>| shard::encode_run(run.clone());
+    let write_run = |run: &KeptRun| shard::encode_run(run.packs, run.kept.clone());
     answers(bytes.clone(), read_run, write_run);
     answers(bytes.clone(), shard::decode_head, shard::encode_head);
-    answers(bytes.clone(), shard::decode_attempt, shard::encode_attempt);
+    let read_pack = |bytes| shard::decode_pack(bytes, 0);
+    let write_pack = |pack: &Vec<AttemptRecord>| shard::encode_pack(pack.iter().map(|a| (0, a)));
+    answers(bytes.clone(), read_pack, write_pack);
     answers(
         bytes.clone(),
         metadata::decode_command,
@@ -93,7 +96,7 @@ proptest! {
 
     #[test]
     fn damaged_run_never_panics_a_decoder(run in vec(values::jobs::kept(), 0..4), damage in damage()) {
-        all_answer(&damaged(&shard::encode_run(run), &damage));
+        all_answer(&damaged(&shard::encode_run(1, run), &damage));
     }
 
     #[test]

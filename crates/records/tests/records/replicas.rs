@@ -110,11 +110,12 @@ fn through_rows(state: &ShardState) -> ShardState {
     let mut state = state.clone();
     let head = shard::encode_head(&state.freeze());
     let runs = state.take_frozen(usize::MAX).runs.into_iter();
-    let rows = runs.map(|run| shard::encode_run(run.entries.iter().map(FrozenEntry::kept)));
+    let rows =
+        runs.map(|run| shard::encode_run(run.packs, run.entries.iter().map(FrozenEntry::kept)));
     let mut reader = shard::Reader::default();
-    let kept: Vec<_> = rows.flat_map(|row| reader.read(row).unwrap()).collect();
+    let read: Vec<_> = rows.map(|row| reader.read(row).unwrap()).collect();
     let FrozenHead { head, policies } = shard::decode_head(head).unwrap();
-    ShardState::from_parts(head, policies, kept).unwrap()
+    ShardState::from_parts(head, policies, read).unwrap()
 }
 
 /// What does not depend on what is in memory.

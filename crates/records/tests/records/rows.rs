@@ -4,7 +4,7 @@ use bytes::Bytes;
 use leasehold_core::shard::state::{FrozenHead, ShardHead};
 use leasehold_records::DecodeError;
 use leasehold_records::shard::{
-    Reader, decode_attempt, decode_head, encode_attempt, encode_head, encode_run,
+    Reader, decode_head, decode_pack, encode_head, encode_pack, encode_run,
 };
 use leasehold_records::store::v1;
 use proptest::collection::vec;
@@ -19,9 +19,10 @@ proptest! {
         // One reader for all: what it remembers of one run must not leak into another.
         let mut reader = Reader::default();
         for run in runs {
-            let bytes = encode_run(run.clone());
-            prop_assert_eq!(encode_run(run.clone()), bytes.clone());
-            prop_assert_eq!(reader.read(bytes), Ok(run));
+            let bytes = encode_run(7, run.clone());
+            prop_assert_eq!(encode_run(7, run.clone()), bytes.clone());
+            let read = reader.read(bytes).unwrap();
+            prop_assert_eq!((read.packs, read.kept), (7, run));
         }
     }
 
@@ -31,8 +32,11 @@ proptest! {
     }
 
     #[test]
-    fn attempt_survives_its_row(attempt in attempt()) {
-        prop_assert_eq!(decode_attempt(encode_attempt(&attempt)), Ok(attempt));
+    fn attempt_is_found_in_its_pack(attempts in vec(attempt(), 1..5)) {
+        let pack = encode_pack((0..).zip(&attempts));
+        for (job, attempt) in (0..).zip(attempts) {
+            prop_assert_eq!(decode_pack(pack.clone(), job), Ok(vec![attempt]));
+        }
     }
 }
 

@@ -35,7 +35,7 @@ use table::JobTable;
 
 pub use checkpoint::FrozenHead;
 pub use keys::Remembered;
-pub use parts::{Kept, PartsError, ShardHead};
+pub use parts::{Kept, KeptRun, PartsError, ShardHead};
 pub use queues::PlacedPolicy;
 pub use table::{Entry, Frozen, FrozenEntry, FrozenJob, FrozenRun, Orphan, RUN, Rows};
 

@@ -33,6 +33,26 @@ pub enum Kept {
     Gone(Remembered),
 }
 
+impl Kept {
+    /// Its place in the order of arrival.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        match self {
+            Self::Held(job, _) => job.header.sequence,
+            Self::Gone(entry) => entry.sequence,
+        }
+    }
+}
+
+/// What is stored of a run of arrivals.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeptRun {
+    /// How many packs of attempts it has.
+    pub packs: u32,
+    /// What is kept of it, in the order of arrival.
+    pub kept: Vec<Kept>,
+}
+
 /// Why parts do not make a shard: what was stored is damaged, or was not written by this program.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PartsError {
@@ -88,20 +108,32 @@ impl ShardState {
     pub fn from_parts(
         head: ShardHead,
         policies: impl IntoIterator<Item = (QueueName, PlacedPolicy)>,
-        kept: impl IntoIterator<Item = Kept>,
+        runs: impl IntoIterator<Item = KeptRun>,
     ) -> Result<Self, PartsError> {
         let mut state = Self::empty(head);
         for (queue, placed) in policies {
             state.queues.put(&queue, placed);
         }
-        for entry in kept {
-            match entry {
-                Kept::Held(job, rows) => state.restore(*job, rows)?,
-                Kept::Gone(entry) => state.restore_remembered(entry)?,
-            }
+        for run in runs {
+            state.restore_run(run)?;
         }
         state.jobs.mark_read();
         Ok(state)
+    }
+
+    fn restore_run(&mut self, run: KeptRun) -> Result<(), PartsError> {
+        let mut last = None;
+        for entry in run.kept {
+            last = Some(entry.sequence());
+            match entry {
+                Kept::Held(job, rows) => self.restore(*job, rows)?,
+                Kept::Gone(entry) => self.restore_remembered(entry)?,
+            }
+        }
+        if let Some(last) = last {
+            self.jobs.set_packs(last, run.packs);
+        }
+        Ok(())
     }
 
     fn restore(&mut self, mut job: Job, rows: Rows) -> Result<(), PartsError> {
@@ -144,8 +176,12 @@ impl ShardState {
             Entry::Held(slot) => Kept::Held(Box::new(slot.job().clone()), slot.rows()),
             Entry::Gone(entry) => Kept::Gone(entry.as_ref().clone()),
         });
+        let runs = kept.map(|entry| KeptRun {
+            kept: vec![entry],
+            ..KeptRun::default()
+        });
         let mut rebuilt =
-            Self::from_parts(self.head, policies, kept).expect("the parts of a state make a state");
+            Self::from_parts(self.head, policies, runs).expect("the parts of a state make a state");
         rebuilt.bounds = self.bounds;
         rebuilt
     }

@@ -246,6 +246,13 @@ impl JobTable {
         }
     }
 
+    /// Sets how many packs of attempts the run of an arrival has.
+    pub(super) fn set_packs(&mut self, sequence: u64, packs: u32) {
+        if let Some(run) = self.runs.get_mut(&(sequence / RUN)) {
+            run.packs = packs;
+        }
+    }
+
     /// Marks everything as written: it was just read.
     pub(super) fn mark_read(&mut self) {
         self.tracker.forget_changes();

@@ -14,7 +14,8 @@ use crate::shard::command::{Batch, Command, Purge};
 use crate::shard::job::AttemptRecord;
 use crate::shard::outcome::Applied;
 use crate::shard::state::{
-    self, Frozen, FrozenEntry, FrozenHead, Kept, Orphan, RUN, Remembered, ShardState,
+    self, Frozen, FrozenEntry, FrozenHead, FrozenJob, FrozenRun, KeptRun, Orphan, RUN, Remembered,
+    ShardState,
 };
 use crate::shard::view::{JobView, StoredParts};
 
@@ -22,10 +23,10 @@ use crate::shard::view::{JobView, StoredParts};
 #[derive(Debug, Clone, Default)]
 struct Rows {
     head: Option<FrozenHead>,
-    runs: BTreeMap<u64, Vec<Kept>>,
+    runs: BTreeMap<u64, KeptRun>,
     payloads: BTreeMap<u64, Bytes>,
     results: BTreeMap<u64, Bytes>,
-    attempts: BTreeMap<(u64, u32), AttemptRecord>,
+    packs: BTreeMap<(u64, u32), Vec<(u64, AttemptRecord)>>,
 }
 
 impl Rows {
@@ -34,31 +35,38 @@ impl Rows {
             self.remove(*orphan);
         }
         for run in &portion.runs {
+            for pack in 0..run.dropped {
+                let dropped = self.packs.remove(&(run.number, pack));
+                assert!(dropped.is_some(), "no pack {pack} of {run:?}");
+            }
             if run.entries.is_empty() {
                 assert!(self.runs.remove(&run.number).is_some(), "no row of {run:?}");
                 continue;
             }
-            for entry in &run.entries {
-                self.write_parts(entry);
-            }
-            let kept = run.entries.iter().map(FrozenEntry::kept).collect();
-            self.runs.insert(run.number, kept);
+            self.write_run(run);
         }
     }
 
-    fn write_parts(&mut self, entry: &FrozenEntry) {
-        let FrozenEntry::Held(frozen) = entry else {
-            return;
+    fn write_run(&mut self, run: &FrozenRun) {
+        run.jobs().for_each(|job| self.write_parts(job));
+        if let Some(pack) = run.pack {
+            let attempts = run.attempts().map(|(job, attempt)| (job, attempt.clone()));
+            let before = self.packs.insert((run.number, pack), attempts.collect());
+            assert!(before.is_none(), "pack {pack} of {run:?} is written twice");
+        }
+        let kept = KeptRun {
+            packs: run.packs,
+            kept: run.entries.iter().map(FrozenEntry::kept).collect(),
         };
+        self.runs.insert(run.number, kept);
+    }
+
+    fn write_parts(&mut self, frozen: &FrozenJob) {
         let sequence = frozen.sequence();
         let payload = frozen.payload().map(|payload| (sequence, payload.clone()));
         self.payloads.extend(payload);
         let result = frozen.result().map(|result| (sequence, result.clone()));
         self.results.extend(result);
-        for attempt in frozen.attempts() {
-            let row = ((sequence, attempt.number), attempt.clone());
-            self.attempts.extend([row]);
-        }
     }
 
     fn remove(&mut self, orphan: Orphan) {
@@ -69,17 +77,17 @@ impl Rows {
         if rows.result {
             self.results.remove(&sequence);
         }
-        for number in 1..=rows.attempts {
-            self.attempts.remove(&(sequence, number));
-        }
     }
 
     fn parts(&self, sequence: u64) -> StoredParts {
-        let attempts = self.attempts.range((sequence, 0)..(sequence + 1, 0));
+        let run = sequence / RUN;
+        let packs = self.packs.range((run, 0)..(run + 1, 0));
+        let packed = packs.flat_map(|(_, pack)| pack);
+        let own = packed.filter(|(job, _)| *job == sequence);
         StoredParts {
             payload: self.payloads.get(&sequence).cloned(),
             result: self.results.get(&sequence).cloned(),
-            attempts: attempts.map(|(_, attempt)| attempt.clone()).collect(),
+            attempts: own.map(|(_, attempt)| attempt.clone()).collect(),
         }
     }
 
@@ -87,8 +95,8 @@ impl Rows {
         let Some(head) = &self.head else {
             return ShardState::new(Incarnation::default());
         };
-        let kept = self.runs.values().flatten().cloned();
-        ShardState::from_parts(head.head, head.policies.clone(), kept).unwrap()
+        let runs = self.runs.values().cloned();
+        ShardState::from_parts(head.head, head.policies.clone(), runs).unwrap()
     }
 
     /// The job with everything, in memory or not.
@@ -112,7 +120,8 @@ impl Rows {
         let held: BTreeSet<u64> = sequences.collect();
         assert!(self.payloads.keys().all(|row| held.contains(row)));
         assert!(self.results.keys().all(|row| held.contains(row)));
-        assert!(self.attempts.keys().all(|(row, _)| held.contains(row)));
+        let held_runs: BTreeSet<u64> = held.iter().map(|job| job / RUN).collect();
+        assert!(self.packs.keys().all(|(run, _)| held_runs.contains(run)));
         let wanted = state.jobs().filter(|job| job.stored().payload.is_some());
         assert_eq!(self.payloads.len(), wanted.count());
     }
@@ -357,10 +366,10 @@ fn rows_of_purged_jobs_are_removed() {
     }
     let done = write(&mut shard);
     assert_eq!(
-        (done.payloads.len(), done.results.len(), done.attempts.len()),
-        (0, 40, 40)
+        (done.payloads.len(), done.results.len(), done.packs.len()),
+        (0, 40, 3)
     );
     purge_all(&mut shard);
     let empty = write(&mut shard);
-    assert!(empty.runs.is_empty() && empty.results.is_empty() && empty.attempts.is_empty());
+    assert!(empty.runs.is_empty() && empty.results.is_empty() && empty.packs.is_empty());
 }

@@ -7,7 +7,7 @@ use crate::policy::QueuePolicy;
 use crate::shard::command::{Command, FailureClass, PutPolicy, Submit};
 use crate::shard::job::Job;
 use crate::shard::outcome::Outcome;
-use crate::shard::state::{Kept, PartsError, Rows, ShardState};
+use crate::shard::state::{Kept, KeptRun, PartsError, Rows, ShardState};
 use crate::shard::view::{JobFilter, JobStatus, QueueStats, StateName};
 
 /// One job in each state: 1 waiting, 2 ready, 3 leased, 4 done, 5 dead.
@@ -174,7 +174,10 @@ fn parts_that_contradict_each_other_are_refused() {
     let head = shard.state.head();
     let policies = || shard.state.policies().map(|(q, p)| (q.clone(), p.clone()));
     let job: Job = shard.state.jobs().next().unwrap().clone();
-    let kept = || Kept::Held(Box::new(job.clone()), Rows::default());
+    let kept = || KeptRun {
+        kept: vec![Kept::Held(Box::new(job.clone()), Rows::default())],
+        ..KeptRun::default()
+    };
     let repeated = ShardState::from_parts(head, policies(), [kept(), kept()]);
     assert_eq!(repeated, Err(PartsError::Repeated(job.header.id)));
     let orphan = ShardState::from_parts(head, [], [kept()]);

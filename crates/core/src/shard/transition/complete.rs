@@ -16,8 +16,9 @@ impl Applying<'_> {
         check_size(complete.job, complete.result.len())?;
         self.record(complete.job, AttemptEnd::Completed);
         self.state.amend(complete.job, |job| {
-            let result = complete.result.clone();
-            job.change_body(|_, body| body.result = Some(result));
+            // An empty result is none: nothing of it is written, nor read back.
+            let result = Some(complete.result.clone()).filter(|result| !result.is_empty());
+            job.change_body(|_, body| body.result = result);
         });
         let done = JobState::Done {
             fence: complete.fence,

@@ -20,7 +20,7 @@ pub struct Rows {
     pub payload: bool,
     /// Its result.
     pub result: bool,
-    /// Its attempts up to this number.
+    /// Its attempts up to this number, in packs of its run.
     pub attempts: u32,
 }
 
@@ -138,6 +138,8 @@ pub(super) struct Run {
     pub(super) changed_for: u64,
     /// The checkpoint has a row of it, or will have with the one under way.
     pub(super) has_row: bool,
+    /// So many packs of its jobs' attempts the checkpoint has, or will have with the one under way.
+    pub(super) packs: u32,
 }
 
 fn place(sequence: u64) -> usize {

@@ -16,7 +16,7 @@ use super::run::{Entry, Rows, Run, Slot};
 use crate::shard::job::{AttemptRecord, Job};
 use crate::shard::state::{Kept, Remembered};
 
-/// Rows of a job's own that are to be removed.
+/// Rows of a job's own that are to be removed. Its attempts go with those of its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Orphan {
     /// The job's place in the order of arrival.
@@ -27,7 +27,7 @@ pub struct Orphan {
 
 impl Orphan {
     pub(super) fn new(sequence: u64, rows: Rows) -> Option<Self> {
-        (rows != Rows::default()).then_some(Self { sequence, rows })
+        (rows.payload || rows.result).then_some(Self { sequence, rows })
     }
 }
 
@@ -38,6 +38,30 @@ pub struct FrozenRun {
     pub number: u64,
     /// What was in it; nothing when its row is to be removed.
     pub entries: Vec<FrozenEntry>,
+    /// How many packs of attempts it has, once this is written.
+    pub packs: u32,
+    /// The number of the pack to be written with the attempts of its jobs; none when there are none to write.
+    pub pack: Option<u32>,
+    /// So many packs are to be removed: none of its jobs is held any more.
+    pub dropped: u32,
+}
+
+impl FrozenRun {
+    /// The attempts that go into its pack, each with its job's place in the order of arrival.
+    pub fn attempts(&self) -> impl Iterator<Item = (u64, &AttemptRecord)> {
+        self.jobs().flat_map(|job| {
+            let attempts = job.attempts();
+            attempts.map(|attempt| (job.sequence(), attempt))
+        })
+    }
+
+    /// The jobs in it that were held.
+    pub fn jobs(&self) -> impl Iterator<Item = &FrozenJob> {
+        self.entries.iter().filter_map(|entry| match entry {
+            FrozenEntry::Held(job) => Some(job),
+            FrozenEntry::Gone(_) => None,
+        })
+    }
 }
 
 /// What a checkpoint writes of one arrival.
@@ -89,7 +113,7 @@ impl FrozenJob {
         result.filter(|_| !self.written.result)
     }
 
-    /// The attempts whose rows are to be written: those of a job that has ended, and those from before its last redrive.
+    /// The attempts that are to be written: those of a job that has ended, and those from before its last redrive.
     /// Those of a job that has not stand with its header.
     pub fn attempts(&self) -> impl Iterator<Item = &AttemptRecord> {
         let body = self.job.body();
@@ -221,13 +245,15 @@ impl Tracker {
 
     fn take_run(&mut self, runs: &mut BTreeMap<u64, Box<Run>>, number: u64) -> Option<FrozenRun> {
         let had_row = runs.get(&number).is_none_or(|run| run.has_row);
+        let packs = runs.get(&number).map_or(0, |run| run.packs);
         let frozen = match self.before.remove(&number) {
-            Some(before) => self.take_changed(runs.get_mut(&number), number, &before),
+            Some(before) => self.take_changed(runs.get_mut(&number), number, (&before, packs)),
             None => take_unchanged(runs.get_mut(&number)?, number),
         };
         let is_over = frozen.entries.is_empty();
         if let Some(run) = runs.get_mut(&number) {
             run.has_row = !is_over;
+            run.packs = frozen.packs;
             if is_over && run.is_empty() {
                 runs.remove(&number);
             }
@@ -240,7 +266,7 @@ impl Tracker {
         &mut self,
         mut now: Option<&mut Box<Run>>,
         number: u64,
-        before: &Run,
+        (before, packs): (&Run, u32),
     ) -> FrozenRun {
         for slot in before.slots() {
             let sequence = slot.job.header.sequence;
@@ -254,7 +280,7 @@ impl Tracker {
                 None => self.orphans.extend(Orphan::new(sequence, rows)),
             }
         }
-        freeze_run(before, number)
+        freeze_run(before, number, packs)
     }
 
     /// Counts nothing as changed: it was just read.
@@ -264,7 +290,7 @@ impl Tracker {
 }
 
 fn take_unchanged(run: &mut Run, number: u64) -> FrozenRun {
-    let frozen = freeze_run(run, number);
+    let frozen = freeze_run(run, number, run.packs);
     run.changed_for = 0;
     for slot in run.slots_mut() {
         slot.rows = after(slot);
@@ -272,15 +298,25 @@ fn take_unchanged(run: &mut Run, number: u64) -> FrozenRun {
     frozen
 }
 
-fn freeze_run(run: &Run, number: u64) -> FrozenRun {
+fn freeze_run(run: &Run, number: u64, packs: u32) -> FrozenRun {
     let entries = run.entries().map(|entry| match entry {
         Entry::Held(slot) => FrozenEntry::Held(frozen(slot)),
         Entry::Gone(entry) => FrozenEntry::Gone(entry.as_ref().clone()),
     });
-    FrozenRun {
+    let mut frozen = FrozenRun {
         number,
         entries: entries.collect(),
+        packs,
+        pack: None,
+        dropped: 0,
+    };
+    if frozen.jobs().next().is_none() {
+        frozen.dropped = std::mem::take(&mut frozen.packs);
+    } else if frozen.attempts().next().is_some() {
+        frozen.pack = Some(packs);
+        frozen.packs += 1;
     }
+    frozen
 }
 
 /// The rows that a job has once the checkpoint is written.
