@@ -114,7 +114,7 @@ const fn settled(point: Point) -> Point {
 }
 
 /// Every point that there is.
-pub(crate) const POINTS: &[Point] = &[
+pub(crate) static POINTS: &[Point] = &[
     settled(point(
         "log-write-not-begun",
         Running,
