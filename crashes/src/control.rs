@@ -21,6 +21,8 @@ pub(crate) enum Command {
 pub(crate) enum Event {
     /// It takes work.
     Ready,
+    /// It has forgotten its order: it will not die of it.
+    Disarmed,
     /// It is about to die, as it was told to; why, in words.
     Dying(String),
 }
@@ -66,6 +68,7 @@ impl Event {
     pub(crate) fn line(&self) -> String {
         match self {
             Self::Ready => "ready".to_owned(),
+            Self::Disarmed => "disarmed".to_owned(),
             Self::Dying(why) => format!("dying {}", why.replace('\n', " ")),
         }
     }
@@ -73,7 +76,9 @@ impl Event {
     /// None for a line that is no event.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         match line.split_once(' ') {
-            None => (line == "ready").then_some(Self::Ready),
+            None => [Self::Ready, Self::Disarmed]
+                .into_iter()
+                .find(|event| event.line() == line),
             Some(("dying", why)) => Some(Self::Dying(why.to_owned())),
             Some(_) => None,
         }
@@ -110,6 +115,7 @@ mod tests {
             Some(Event::Dying("a b".to_owned()))
         );
         assert_eq!(Event::parse("ready"), Some(Event::Ready));
+        assert_eq!(Event::parse("disarmed"), Some(Event::Disarmed));
         assert_eq!(Event::parse("other"), None);
     }
 }

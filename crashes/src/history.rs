@@ -59,6 +59,15 @@ struct Record {
     was_found: bool,
 }
 
+impl Record {
+    /// Whether the job has to be there. A brief one may be gone once somebody worked it.
+    fn is_promised(&self) -> bool {
+        let may_be_gone = self.shelf == Shelf::Brief && self.was_worked;
+        let was_told = self.submit == Submit::Acknowledged || self.accepted.is_some();
+        was_told && !may_be_gone
+    }
+}
+
 /// A job as the cluster shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sight {
@@ -207,32 +216,26 @@ impl History {
         check(record, sight, had_result)
     }
 
-    /// A job was asked for by its id, and the cluster knows none. A brief one may be gone, once somebody worked it.
+    /// A job was asked for by its id, and the cluster knows none.
     pub(crate) fn not_found(&self, number: Number) -> Result<(), Violation> {
         let Some(record) = self.records.get(number as usize) else {
             return Ok(());
         };
-        let may_be_gone = record.shelf == Shelf::Brief && record.was_worked;
-        match (record.submit, record.accepted, record.id) {
-            (_, _, None) => Ok(()),
-            (_, Some(accepted), Some(id)) if !may_be_gone => Err(Violation::LostResult {
+        match (record.is_promised(), record.accepted, record.id) {
+            (true, Some(accepted), Some(id)) => Err(Violation::LostResult {
                 number,
                 id,
                 accepted,
             }),
-            (Submit::Acknowledged, _, Some(id)) if !may_be_gone => {
-                Err(Violation::LostJob { number, id })
-            }
-            (Submit::Acknowledged | Submit::Unknown | Submit::Refused, _, Some(_)) => Ok(()),
+            (true, None, Some(id)) => Err(Violation::LostJob { number, id }),
+            (false, _, _) | (true, _, None) => Ok(()),
         }
     }
 
     /// After everything was listed as it ended: the jobs that ought to have been in the list and were not.
     pub(crate) fn missing(&self) -> Vec<(Number, JobId)> {
-        let promised =
-            |record: &&Record| record.submit == Submit::Acknowledged || record.accepted.is_some();
         let numbered = self.records.iter().enumerate();
-        let missing = numbered.filter(|(_, record)| promised(record) && !record.was_found);
+        let missing = numbered.filter(|(_, record)| record.is_promised() && !record.was_found);
         missing
             .filter_map(|(number, record)| Some((Number::try_from(number).ok()?, record.id?)))
             .collect()
@@ -245,10 +248,9 @@ impl History {
         }
     }
 
-    /// The shelf and the id of a submit; no id where nobody knows it yet.
-    pub(crate) fn place(&self, number: Number) -> Option<(Shelf, Option<JobId>)> {
-        let record = self.records.get(number as usize)?;
-        Some((record.shelf, record.id))
+    /// The id of a submit, where somebody knows it.
+    pub(crate) fn id_of(&self, number: Number) -> Option<JobId> {
+        self.records.get(number as usize)?.id
     }
 
     /// Whether a result was acknowledged.
@@ -257,10 +259,10 @@ impl History {
         record.is_some_and(|record| record.accepted.is_some())
     }
 
-    /// Whether a submit was acknowledged.
+    /// Whether the job of a submit has to be there.
     pub(crate) fn is_promised(&self, number: Number) -> bool {
         let record = self.records.get(number as usize);
-        record.is_some_and(|record| record.submit == Submit::Acknowledged)
+        record.is_some_and(Record::is_promised)
     }
 
     pub(crate) fn number_of(&self, id: JobId) -> Option<Number> {

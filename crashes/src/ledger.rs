@@ -9,8 +9,6 @@ use tokio::sync::watch;
 use crate::history::History;
 use crate::violation::{Kind, Violation};
 
-/// Submitters wait while so many acknowledged jobs are undone.
-const OPEN_MAX: u64 = 8_000;
 /// Broken promises that are kept in words; the rest is counted.
 const KEPT: usize = 50;
 
@@ -20,7 +18,7 @@ pub(crate) struct Ledger {
     found: Mutex<Found>,
     /// Acknowledged submits so far, and those of them that have no result yet.
     progress: watch::Sender<Progress>,
-    /// Submitters wait once so many submits were acknowledged.
+    /// Once so many submits were acknowledged, submitters send few.
     quota: AtomicU64,
 }
 
@@ -88,16 +86,16 @@ impl Ledger {
         self.progress.send_replace(progress);
     }
 
-    /// Lets submitters go on until so many more submits were acknowledged.
+    /// Lets submitters send as much as they can until so many more submits were acknowledged.
     pub(crate) fn allow(&self, more: u64) {
         let quota = self.history().sums().submits.saturating_add(more);
         self.quota.store(quota, Ordering::Relaxed);
         self.publish();
     }
 
-    /// Whether submitters may go on.
-    pub(crate) fn has_room(&self, progress: Progress) -> bool {
-        progress.open < OPEN_MAX && progress.submits < self.quota.load(Ordering::Relaxed)
+    /// Whether enough was submitted for now: a trickle will do.
+    pub(crate) fn is_over_quota(&self) -> bool {
+        self.progress.borrow().submits >= self.quota.load(Ordering::Relaxed)
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Progress> {

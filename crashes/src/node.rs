@@ -30,7 +30,7 @@ async fn live(arguments: NodeArgs) -> anyhow::Result<Infallible> {
     let disk = open_disk(&arguments, config.data.clone())?;
     if let Some(order) = &arguments.arm {
         let order = parse_order(order).with_context(|| format!("no point for order {order:?}"))?;
-        disk.arm(Some(order));
+        disk.arm(order);
     }
     tokio::spawn(obey(disk.clone()));
     let node = Node::start(config, Seam::system(Arc::new(disk))).await?;
@@ -79,8 +79,10 @@ async fn obey(disk: CrashingDisk) {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         match Command::parse(&line) {
-            Some(Command::Arm(order)) => disk.arm(Some(order)),
-            Some(Command::Disarm) => disk.arm(None),
+            Some(Command::Arm(order)) => disk.arm(order),
+            Some(Command::Disarm) if disk.disarm() => say(&Event::Disarmed),
+            // It is dying, and says so itself.
+            Some(Command::Disarm) => {}
             Some(Command::Crash(flavour)) => disk.crash(flavour),
             None => eprintln!("no command: {line:?}"),
         }

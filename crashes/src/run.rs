@@ -12,16 +12,16 @@ use crate::args::RunArgs;
 use crate::clock::now;
 use crate::cluster::{Cluster, ClusterError};
 use crate::ledger::{Found, Ledger};
-use crate::load::{Load, is_drained, look_at_some, sweep};
+use crate::load::{Load, Undone, look_at_some, sweep, undone};
 use crate::plan::Planner;
 use crate::tally::Tally;
 use crate::violation::Violation;
 
-/// At most so many times the submits wanted between two crashes are taken: a cluster's jobs, and so the time that it
-/// takes to start, stay within bounds, and there is still load while a point is waited for.
+/// So many times the submits wanted between two crashes come at full speed, and then a trickle: a cluster's jobs, and so
+/// the time that it takes to start, stay within bounds, and the disk is busy while a point is waited for.
 const QUOTA: u64 = 4;
 /// Jobs looked at after each crash.
-const LOOKS: u32 = 60;
+const LOOKS: u32 = 120;
 /// Longest that clients may wait for the submits between two crashes.
 const PROGRESS: Duration = Duration::from_secs(120);
 /// Longest that a drain may take.
@@ -185,7 +185,8 @@ impl Run<'_> {
             self.one_kill(cluster, load).await?;
         }
         if ledger.is_broken() {
-            return Ok(());
+            // All that is broken is to be known, not only what was met first.
+            return look_at_all(load).await;
         }
         self.last = "the drain".to_owned();
         load.drain().await;
@@ -202,6 +203,7 @@ impl Run<'_> {
         let blow = self.planner.blow(self.tally.kills, nodes);
         self.last = format!("{blow:?}");
         let (planner, tally) = (&mut self.planner, &mut self.tally);
+        cluster.check_alive().await?;
         let told = cluster.suffer(&blow, planner, tally).await?;
         let mut rng = SmallRng::seed_from_u64(blow.seed);
         let looks = look_at_some(&load.common, LOOKS, &mut rng).await;
@@ -231,16 +233,24 @@ impl Run<'_> {
 }
 
 async fn await_drained(load: &Load) -> Result<(), Violation> {
+    let mut last = None;
     let draining = async {
-        while is_drained(&load.common.client).await != Some(true) {
+        loop {
+            let undone = undone(&load.common.client).await;
+            if undone == Some(Undone::default()) {
+                return;
+            }
+            last = undone.or(last);
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
-    let stuck = |_| Violation::Stuck {
-        what: "the jobs did not drain".to_owned(),
+    if tokio::time::timeout(DRAIN, draining).await.is_ok() {
+        return Ok(());
+    }
+    Err(Violation::Stuck {
+        what: format!("the jobs did not drain, {last:?},"),
         seconds: DRAIN.as_secs(),
-    };
-    tokio::time::timeout(DRAIN, draining).await.map_err(stuck)
+    })
 }
 
 async fn look_at_all(load: &Load) -> Result<(), ClusterError> {

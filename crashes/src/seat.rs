@@ -88,7 +88,9 @@ impl Seat {
             return Ok(Reached::Died("it was not started".to_owned()));
         };
         match tokio::time::timeout(READY, process.events.recv()).await {
-            Ok(Some(Event::Ready)) => Ok(Reached::Ready(process.started.elapsed())),
+            Ok(Some(Event::Ready | Event::Disarmed)) => {
+                Ok(Reached::Ready(process.started.elapsed()))
+            }
             Ok(Some(Event::Dying(why))) => {
                 self.bury().await;
                 Ok(Reached::Died(why))
@@ -109,7 +111,7 @@ impl Seat {
         let dying = async {
             loop {
                 match process.events.recv().await {
-                    Some(Event::Ready) => {}
+                    Some(Event::Ready | Event::Disarmed) => {}
                     Some(Event::Dying(why)) => return Some(why),
                     None => return None,
                 }
@@ -122,6 +124,25 @@ impl Seat {
             }
             Ok(None) => Err(self.ended().await),
             Err(_) => Ok(None),
+        }
+    }
+
+    /// Makes the node forget its order. Why it died, where the order came first.
+    pub(crate) async fn disarm(&mut self) -> Result<Option<String>, Violation> {
+        self.tell(Command::Disarm).await;
+        loop {
+            let Some(process) = &mut self.process else {
+                return Ok(None);
+            };
+            match process.events.recv().await {
+                Some(Event::Ready) => {}
+                Some(Event::Disarmed) => return Ok(None),
+                Some(Event::Dying(why)) => {
+                    self.bury().await;
+                    return Ok(Some(why));
+                }
+                None => return Err(self.ended().await),
+            }
         }
     }
 
@@ -139,6 +160,19 @@ impl Seat {
             let _ = process.child.start_kill();
         }
         self.bury().await;
+    }
+
+    /// Whether the process ended, though nobody told it to.
+    pub(crate) async fn check_alive(&mut self) -> Result<(), Violation> {
+        let ended = match &mut self.process {
+            Some(process) => matches!(process.child.try_wait(), Ok(Some(_))),
+            None => false,
+        };
+        if ended {
+            Err(self.ended().await)
+        } else {
+            Ok(())
+        }
     }
 
     async fn bury(&mut self) {

@@ -15,7 +15,7 @@ fn report(output: &Output) -> serde_json::Value {
 }
 
 #[test]
-fn disk_that_lies_about_its_syncs_is_found_out_by_jobs_that_are_lost() {
+fn disk_that_lies_about_its_syncs_is_found_out() {
     let root = tempfile::tempdir().unwrap();
     let keep = root.path().to_str().unwrap();
     let output = crashes(&[
@@ -32,7 +32,10 @@ fn disk_that_lies_about_its_syncs_is_found_out_by_jobs_that_are_lost() {
     ]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(report(&output)["lost"].as_u64().unwrap() > 0, "{said}");
+    // A lost submit is missed by name; a lost result may show first by the job being done a second time.
+    let report = report(&output);
+    let broken = report["lost"].as_u64().unwrap() + report["doubled"].as_u64().unwrap();
+    assert!(broken > 0, "{said}");
     assert!(said.contains("of seed 1"), "{said}");
     assert!(said.contains("again: cargo run"), "{said}");
 }

@@ -83,8 +83,13 @@ impl CrashingDisk {
     }
 
     /// Orders a crash at a point, in place of the last order.
-    pub(crate) fn arm(&self, order: Option<Order>) {
+    pub(crate) fn arm(&self, order: Order) {
         self.0.trigger.arm(order);
+    }
+
+    /// Forgets the order; false when it is too late, since its operation has come.
+    pub(crate) fn disarm(&self) -> bool {
+        self.0.trigger.disarm()
     }
 
     /// Crashes now.

@@ -191,11 +191,11 @@ fn torn_write_has_its_first_half_done_when_the_process_dies() {
     let world = World::new();
     let (disk, deaths) = world.open(0);
     let file = put(&disk, SEGMENT, &[1; 1024]);
-    disk.arm(Some(Order {
+    disk.arm(Order {
         point: find("log-write-torn").unwrap(),
         nth: 1,
         flavour: Flavour::Kill,
-    }));
+    });
     file.write_at(0, &[2; 1024]).unwrap();
     let death = deaths.try_recv().unwrap();
     assert!(death.why.starts_with("Write log-"), "{}", death.why);

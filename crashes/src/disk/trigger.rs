@@ -1,6 +1,6 @@
 //! When to die: counts the operations of one point and says at which of them the process ends.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::points::{Deed, Moment, Point};
 
@@ -39,18 +39,43 @@ pub(crate) struct Order {
 
 /// Holds at most one order and counts towards it.
 #[derive(Debug, Default)]
-pub(super) struct Trigger(Mutex<Option<Order>>);
+pub(super) struct Trigger(Mutex<State>);
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Idle,
+    Armed(Order),
+    /// The operation has come; what follows is the end of the process.
+    Met,
+}
 
 impl Trigger {
-    /// Replaces the order, if there is one.
-    pub(super) fn arm(&self, order: Option<Order>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = order;
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an order, in place of the last one.
+    pub(super) fn arm(&self, order: Order) {
+        *self.state() = State::Armed(order);
+    }
+
+    /// Forgets the order; false when its operation has come already.
+    pub(super) fn disarm(&self) -> bool {
+        let mut state = self.state();
+        if matches!(*state, State::Met) {
+            return false;
+        }
+        *state = State::Idle;
+        true
     }
 
     /// Counts an operation; the order and its moment once its time has come. It comes once.
     pub(super) fn ask(&self, deed: &Deed<'_>) -> Option<(Order, Moment)> {
-        let mut armed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let order = armed.as_mut()?;
+        let mut state = self.state();
+        let State::Armed(order) = &mut *state else {
+            return None;
+        };
         if !order.point.matches(deed) {
             return None;
         }
@@ -58,7 +83,9 @@ impl Trigger {
         if order.nth > 0 {
             return None;
         }
-        armed.take().map(|order| (order, order.point.moment))
+        let order = *order;
+        *state = State::Met;
+        Some((order, order.point.moment))
     }
 }
 
@@ -76,15 +103,33 @@ mod tests {
             names: &names,
             is_new: false,
         };
-        trigger.arm(Some(Order {
+        trigger.arm(Order {
             point: find("log-written-not-synced").unwrap(),
             nth: 2,
             flavour: Flavour::Kill,
-        }));
+        });
         assert!(trigger.ask(&deed(Operation::Sync)).is_none());
         assert!(trigger.ask(&deed(Operation::Write)).is_none());
         let (_, moment) = trigger.ask(&deed(Operation::Sync)).unwrap();
         assert_eq!(moment, Moment::Before);
         assert!(trigger.ask(&deed(Operation::Sync)).is_none());
+        assert!(!trigger.disarm(), "it has come");
+    }
+
+    #[test]
+    fn forgotten_order_does_not_come() {
+        let trigger = Trigger::default();
+        trigger.arm(Order {
+            point: find("first-operation").unwrap(),
+            nth: 1,
+            flavour: Flavour::Kill,
+        });
+        assert!(trigger.disarm());
+        let deed = Deed {
+            operation: Operation::Sync,
+            names: &["a"],
+            is_new: false,
+        };
+        assert!(trigger.ask(&deed).is_none());
     }
 }

@@ -170,8 +170,16 @@ async fn make_queue(client: &Client, shelf: Shelf, retain: Duration) -> Result<(
     }
 }
 
-/// Whether all jobs have ended; none when nobody can say.
-pub(crate) async fn is_drained(client: &Client) -> Option<bool> {
+/// Jobs that have not ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Undone {
+    pub(crate) waiting: u64,
+    pub(crate) ready: u64,
+    pub(crate) leased: u64,
+}
+
+/// How many jobs have not ended; none when nobody can say.
+pub(crate) async fn undone(client: &Client) -> Option<Undone> {
     let queues = client
         .admin()
         .list_queues(v1::ListQueuesRequest {})
@@ -180,10 +188,15 @@ pub(crate) async fn is_drained(client: &Client) -> Option<bool> {
     if !queues.missing_shards.is_empty() {
         return None;
     }
-    let counts = queues
+    let mut undone = Undone::default();
+    for counts in queues
         .queues
         .iter()
-        .filter_map(|queue| queue.counts.as_ref());
-    let open = counts.map(|counts| counts.waiting + counts.ready + counts.leased);
-    Some(open.sum::<u64>() == 0)
+        .filter_map(|queue| queue.counts.as_ref())
+    {
+        undone.waiting += counts.waiting;
+        undone.ready += counts.ready;
+        undone.leased += counts.leased;
+    }
+    Some(undone)
 }

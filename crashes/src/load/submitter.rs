@@ -12,6 +12,10 @@ use super::packer::{Batch, Slice};
 use super::{Common, client, queue};
 use crate::history::Shelf;
 
+/// Submitters wait while so many acknowledged jobs are undone.
+const OPEN_MAX: u64 = 8_000;
+/// Between two batches when enough was submitted: the disk stays busy, and the jobs few.
+const TRICKLE: Duration = Duration::from_millis(25);
 /// Times that a batch is sent before what is still unknown stays so.
 const ROUNDS: u32 = 40;
 /// Of the unknown outcomes of a round, this share is left at that.
@@ -33,8 +37,13 @@ pub(super) async fn run(common: Common, seed: u64, stop: CancellationToken) {
             Shelf::Brief
         };
         let slice = route(&common, shelf).await;
-        let batch = pack(&common, shelf, slice, &mut rng);
+        let is_enough = common.ledger.is_over_quota();
+        let size = if is_enough { 2 } else { size(&mut rng) };
+        let batch = pack(&common, (shelf, slice), size, &mut rng);
         submit(&common, batch, &mut rng, &stop).await;
+        if is_enough {
+            tokio::time::sleep(TRICKLE).await;
+        }
     }
 }
 
@@ -44,7 +53,7 @@ async fn wait_for_room(common: &Common, stop: &CancellationToken) -> bool {
     tokio::select! {
         biased;
         () = stop.cancelled() => false,
-        room = progress.wait_for(|progress| common.ledger.has_room(*progress)) => room.is_ok(),
+        room = progress.wait_for(|progress| progress.open < OPEN_MAX) => room.is_ok(),
     }
 }
 
@@ -73,9 +82,14 @@ fn size(rng: &mut SmallRng) -> u32 {
 }
 
 /// Half of the jobs have keys; all of them where no id can be minted.
-fn pack(common: &Common, shelf: Shelf, slice: Option<Slice>, rng: &mut SmallRng) -> Batch {
+fn pack(
+    common: &Common,
+    (shelf, slice): (Shelf, Option<Slice>),
+    size: u32,
+    rng: &mut SmallRng,
+) -> Batch {
     let mut batch = Batch::default();
-    for _ in 0..size(rng) {
+    for _ in 0..size {
         let minted = match slice {
             Some(slice) if rng.random_bool(0.5) => Some(slice.mint(rng)),
             Some(_) | None => None,
