@@ -40,6 +40,14 @@ pub struct Shard {
 
 impl Default for Shard {
     fn default() -> Self {
+        Self::with_backlog(BACKLOG)
+    }
+}
+
+impl Shard {
+    /// A shard with so many ready jobs.
+    #[must_use]
+    pub fn with_backlog(jobs: u64) -> Self {
         let mut shard = Self {
             state: ShardState::new(Incarnation::default()),
             now: Timestamp::from_micros(1_000_000),
@@ -48,16 +56,16 @@ impl Default for Shard {
             payload: Bytes::from(vec![7; PAYLOAD_BYTES]),
         };
         shard.take_over();
-        let backlog: Vec<Command> = (0..BACKLOG).map(|_| shard.submit(0)).collect();
-        for batch in backlog.chunks(limits::ENTRY_COMMANDS) {
-            let batch = shard.batch(batch.to_vec());
+        while shard.jobs < jobs {
+            let most = limits::ENTRY_COMMANDS as u64;
+            let backlog = (0..most.min(jobs - shard.jobs)).map(|_| shard.submit(0));
+            let backlog = backlog.collect();
+            let batch = shard.batch(backlog);
             shard.apply(&batch);
         }
         shard
     }
-}
 
-impl Shard {
     fn take_over(&mut self) {
         let start = Command::LeaderStart(LeaderStart {
             previous: self.state.epoch(),

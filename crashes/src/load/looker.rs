@@ -44,7 +44,7 @@ async fn look(common: &Common, number: Number, id: JobId) -> bool {
     let ledger = &common.ledger;
     let had_result = ledger.history().has_result(number);
     let checked = match common.client.get(id).await {
-        Ok(view) => match number_in(&view.payload) {
+        Ok(view) => match number_of(&view, number) {
             Some(found) => ledger.history().seen(&sight(found, &view), had_result),
             None => Err(Violation::Foreign { id }),
         },
@@ -53,6 +53,17 @@ async fn look(common: &Common, number: Number, id: JobId) -> bool {
     };
     ledger.check(checked);
     true
+}
+
+/// Which submit a job is of, by its payload. That is let go of when the job is done: then it is the one that was asked for.
+fn number_of(view: &JobView, asked: Number) -> Option<Number> {
+    match &view.status {
+        JobStatus::Done { .. } | JobStatus::Cancelled { .. } => Some(asked),
+        JobStatus::Waiting { .. }
+        | JobStatus::Ready
+        | JobStatus::Leased { .. }
+        | JobStatus::Dead { .. } => number_in(&view.payload),
+    }
 }
 
 /// Never heard of, or ended and no longer kept.

@@ -8,7 +8,7 @@ use super::in_flight::PendingGrant;
 use super::matching::{ClassId, Cursors};
 use super::{Dispatcher, Poll};
 use crate::shard::command::{Command, Grant};
-use crate::shard::job::AttemptRecord;
+use crate::shard::job::{AttemptRecord, JobHeader};
 use crate::shard::state::ShardState;
 
 impl Dispatcher {
@@ -51,11 +51,8 @@ impl Dispatcher {
             in_flight,
             ..
         } = self;
-        let is_free = |job: JobId| {
-            let is_proposed = in_flight.is_granting(job);
-            let header = state.header(job);
-            !is_proposed && header.is_some_and(|header| header.expires_at > now)
-        };
+        let is_free =
+            |header: &JobHeader| header.expires_at > now && !in_flight.is_granting(header.id);
         let Some(job) = matching.pick(state, class, cursors, &is_free) else {
             self.put_back(class, session);
             return None;

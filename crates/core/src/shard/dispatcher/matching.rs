@@ -12,6 +12,7 @@ use leasehold_types::{JobId, QueueName, RegionName, SessionId, TenantName, limit
 use super::fairness::Turns;
 use super::message::Offer;
 use crate::requirement::{Requirement, Supply};
+use crate::shard::job::JobHeader;
 use crate::shard::state::{Lane, Place, ShardState};
 
 /// A class of interchangeable workers.
@@ -299,7 +300,7 @@ impl Matching {
         state: &ShardState,
         id: ClassId,
         cursors: &mut Cursors,
-        is_free: &dyn Fn(JobId) -> bool,
+        is_free: &dyn Fn(&JobHeader) -> bool,
     ) -> Option<JobId> {
         let mut lanes: Vec<Lane> = self.lanes_with_work(id).cloned().collect();
         loop {
@@ -358,19 +359,20 @@ fn first_free(
     lane: &Lane,
     tenant: &TenantName,
     cursors: &mut Cursors,
-    is_free: &dyn Fn(JobId) -> bool,
+    is_free: &dyn Fn(&JobHeader) -> bool,
 ) -> Option<(Place, JobId)> {
     let key = (lane.clone(), tenant.clone());
     let passed = cursors.get(&key).copied();
     let mut last = None;
-    let jobs = state.index.ready.after(lane, tenant, passed);
-    let mut jobs = jobs.inspect(|(place, job)| {
-        if !is_free(*job) {
-            last = Some(*place);
+    let mut found = None;
+    for place in state.index.ready.after(lane, tenant, passed) {
+        let header = state.jobs.at(place.sequence()).map(|job| &job.header);
+        if let Some(header) = header.filter(|header| is_free(header)) {
+            found = Some((place, header.id));
+            break;
         }
-    });
-    let found = jobs.find(|(_, job)| is_free(*job));
-    drop(jobs);
+        last = Some(place);
+    }
     if let Some(last) = last {
         cursors.insert(key, last);
     }

@@ -93,7 +93,7 @@ impl Dispatcher {
     fn propose_deadlines(&mut self, state: &ShardState, now: Timestamp, poll: &mut Poll) {
         let overdue = state.index.deadlines().iter();
         let overdue = overdue.take_while(|(at, _)| *at <= now);
-        let overdue = overdue.map(|(_, job)| *job);
+        let overdue = overdue.filter_map(|(_, job)| Some(state.jobs.at(*job)?.header.id));
         let new: Vec<JobId> = overdue
             .filter(|job| !self.is_being_ended(*job))
             .take(poll.room())
@@ -121,7 +121,11 @@ impl Dispatcher {
     /// When a job's deadline passes that nothing is proposed about yet.
     pub(super) fn next_job_deadline(&self, state: &ShardState) -> Option<Timestamp> {
         let mut deadlines = state.index.deadlines().iter();
-        let next = deadlines.find(|(_, job)| !self.is_being_ended(*job));
+        let is_open = |job: u64| {
+            let job = state.jobs.at(job).map(|job| job.header.id);
+            job.is_some_and(|job| !self.is_being_ended(job))
+        };
+        let next = deadlines.find(|(_, job)| is_open(*job));
         next.map(|(at, _)| *at)
     }
 

@@ -15,8 +15,8 @@ pub(in crate::shard) struct Indexes {
     pub(in crate::shard) ready: ReadyIndex,
     /// Jobs that cannot yet, by when they can; the sequence tells those of one instant apart.
     waiting: BTreeMap<(Timestamp, u64), JobId>,
-    /// Jobs that have not ended, by when they must have.
-    deadlines: BTreeSet<(Timestamp, JobId)>,
+    /// Jobs that have not ended, by when they must have, and by their places in the order of arrival.
+    deadlines: BTreeSet<(Timestamp, u64)>,
     leased: BTreeSet<JobId>,
     dead: BTreeSet<JobId>,
     /// Requirements of the jobs that have not ended.
@@ -36,8 +36,8 @@ impl Indexes {
         &self.dead
     }
 
-    /// The jobs that have not ended, by when they must have.
-    pub(in crate::shard) const fn deadlines(&self) -> &BTreeSet<(Timestamp, JobId)> {
+    /// The jobs that have not ended, by when they must have, and by their places in the order of arrival.
+    pub(in crate::shard) const fn deadlines(&self) -> &BTreeSet<(Timestamp, u64)> {
         &self.deadlines
     }
 
@@ -83,13 +83,13 @@ impl Indexes {
 
     /// Counts a job among those that have not ended. Its state is indexed apart, by [`Indexes::enter`].
     pub(super) fn add_live(&mut self, header: &JobHeader) -> PoolId {
-        self.deadlines.insert((header.expires_at, header.id));
+        self.deadlines.insert((header.expires_at, header.sequence));
         self.pools.enter(&header.requirement, &header.tenant)
     }
 
     /// The opposite of [`Indexes::add_live`].
     pub(super) fn drop_live(&mut self, header: &JobHeader, pool: PoolId) {
-        self.deadlines.remove(&(header.expires_at, header.id));
+        self.deadlines.remove(&(header.expires_at, header.sequence));
         self.pools.leave(pool, &header.tenant);
     }
 

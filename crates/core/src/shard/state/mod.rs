@@ -30,6 +30,7 @@ use crate::requirement::Requirement;
 
 use index::Indexes;
 use keys::KeyTable;
+use pools::PoolId;
 use queues::QueueBook;
 use table::JobTable;
 
@@ -208,15 +209,14 @@ impl ShardState {
     pub(super) fn admit(&mut self, mut job: Job, changes: &mut Vec<Change>) {
         self.share_words(&mut job.header);
         note(None, &job.header, changes);
-        self.hold(job, Rows::default());
+        let pool = self.enter_indexes(&job.header);
+        self.jobs.insert(job, pool);
     }
 
-    /// Indexes and keeps a job, new or restored.
-    fn hold(&mut self, job: Job, rows: Rows) {
-        let pool = self.index.add(&job.header);
-        self.queues.enter(&job.header);
-        self.keys.enter(&job.header);
-        self.jobs.insert(job, pool, rows);
+    fn enter_indexes(&mut self, header: &JobHeader) -> PoolId {
+        self.queues.enter(header);
+        self.keys.enter(header);
+        self.index.add(header)
     }
 
     /// Makes the job's words the shard's own copies: a decoded command has its own of each.

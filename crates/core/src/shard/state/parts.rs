@@ -4,6 +4,7 @@
 
 use leasehold_types::{Incarnation, JobId, QueueName, ShardEpoch, Timestamp};
 
+use super::table::Places;
 use super::{Entry, Owner, PlacedPolicy, Remembered, Rows, ShardState};
 use crate::shard::job::Job;
 
@@ -114,20 +115,23 @@ impl ShardState {
         for (queue, placed) in policies {
             state.queues.put(&queue, placed);
         }
+        let mut places = Places::default();
         for run in runs {
-            state.restore_run(run)?;
+            state.restore_run(run, &mut places)?;
         }
-        state.jobs.mark_read();
-        Ok(state)
+        match state.jobs.set_places(places) {
+            Some(repeated) => Err(PartsError::Repeated(repeated)),
+            None => Ok(state),
+        }
     }
 
-    fn restore_run(&mut self, run: KeptRun) -> Result<(), PartsError> {
+    fn restore_run(&mut self, run: KeptRun, places: &mut Places) -> Result<(), PartsError> {
         let mut last = None;
         for entry in run.kept {
             last = Some(entry.sequence());
             match entry {
-                Kept::Held(job, rows) => self.restore(*job, rows)?,
-                Kept::Gone(entry) => self.restore_remembered(entry)?,
+                Kept::Held(job, rows) => self.restore(*job, rows, places)?,
+                Kept::Gone(entry) => self.restore_memory(entry, places)?,
             }
         }
         if let Some(last) = last {
@@ -136,36 +140,35 @@ impl ShardState {
         Ok(())
     }
 
-    fn restore(&mut self, mut job: Job, rows: Rows) -> Result<(), PartsError> {
+    fn restore(&mut self, mut job: Job, rows: Rows, places: &mut Places) -> Result<(), PartsError> {
         self.check_arrival(job.header.id, job.header.sequence)?;
         if self.queues.policy(&job.header.queue).is_none() {
             let (job, queue) = (job.header.id, job.header.queue);
             return Err(PartsError::UnknownQueue { job, queue });
         }
         self.share_words(&mut job.header);
-        self.hold(job, rows);
+        let pool = self.enter_indexes(&job.header);
+        self.jobs.restore(job, pool, rows, places);
         Ok(())
     }
 
-    fn restore_remembered(&mut self, entry: Remembered) -> Result<(), PartsError> {
+    fn restore_memory(&mut self, entry: Remembered, places: &mut Places) -> Result<(), PartsError> {
         self.check_arrival(entry.job, entry.sequence)?;
-        self.remember(entry);
+        self.keys.remember(&entry);
+        self.jobs.restore_memory(entry, places);
         Ok(())
     }
 
     fn check_arrival(&self, job: JobId, sequence: u64) -> Result<(), PartsError> {
         let arrivals = self.head.arrivals;
-        if self.jobs.get(job).is_some() || self.jobs.remembered(job).is_some() {
-            return Err(PartsError::Repeated(job));
+        if sequence < arrivals {
+            return Ok(());
         }
-        if sequence >= arrivals {
-            return Err(PartsError::Sequence {
-                job,
-                sequence,
-                arrivals,
-            });
-        }
-        Ok(())
+        Err(PartsError::Sequence {
+            job,
+            sequence,
+            arrivals,
+        })
     }
 
     /// This state put together from its own parts.

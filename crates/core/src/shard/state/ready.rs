@@ -5,10 +5,10 @@
 //! that it need not look through tenants to find work; one that fell behind the journal starts over.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
-use leasehold_types::{JobId, QueueName, TenantName};
+use leasehold_types::{QueueName, TenantName};
 
 use super::pools::PoolId;
 use crate::shard::job::JobHeader;
@@ -28,6 +28,11 @@ pub(in crate::shard) struct Place {
 }
 
 impl Place {
+    /// The job's place in the order of arrival.
+    pub(in crate::shard) const fn sequence(self) -> u64 {
+        self.sequence
+    }
+
     /// The place of a job.
     pub(in crate::shard) const fn of(header: &JobHeader) -> Self {
         Self {
@@ -46,7 +51,7 @@ pub(in crate::shard) struct Arrival {
 
 #[derive(Debug, Clone, Default)]
 struct LaneJobs {
-    tenants: BTreeMap<TenantName, BTreeMap<Place, JobId>>,
+    tenants: BTreeMap<TenantName, BTreeSet<Place>>,
     jobs: u64,
 }
 
@@ -69,7 +74,7 @@ impl ReadyIndex {
         let jobs = self.lanes.entry(lane.clone()).or_default();
         jobs.jobs += 1;
         let of_tenant = jobs.tenants.entry(header.tenant.clone()).or_default();
-        of_tenant.insert(Place::of(header), header.id);
+        of_tenant.insert(Place::of(header));
         let tenant = header.tenant.clone();
         self.note(Arrival { lane, tenant });
     }
@@ -91,7 +96,7 @@ impl ReadyIndex {
         let Some(of_tenant) = jobs.tenants.get_mut(&header.tenant) else {
             return;
         };
-        if of_tenant.remove(&Place::of(header)).is_some() {
+        if of_tenant.remove(&Place::of(header)) {
             jobs.jobs -= 1;
         }
         if of_tenant.is_empty() {
@@ -113,12 +118,12 @@ impl ReadyIndex {
         lane: &Lane,
         tenant: &TenantName,
         place: Option<Place>,
-    ) -> impl Iterator<Item = (Place, JobId)> {
+    ) -> impl Iterator<Item = Place> {
         let jobs = (self.lanes.get(lane)).and_then(|jobs| jobs.tenants.get(tenant));
         let from = place.map_or(Bound::Unbounded, Bound::Excluded);
         jobs.into_iter()
             .flat_map(move |jobs| jobs.range((from, Bound::Unbounded)))
-            .map(|(place, id)| (*place, *id))
+            .copied()
     }
 
     /// How many arrivals there ever were.
@@ -144,14 +149,12 @@ impl ReadyIndex {
 
     /// What the index says, without what led there: for comparing with one rebuilt from the jobs.
     #[cfg(test)]
-    pub(in crate::shard) fn contents(&self) -> Vec<(QueueName, TenantName, Place, JobId)> {
+    pub(in crate::shard) fn contents(&self) -> Vec<(QueueName, TenantName, Place)> {
         let mut contents = Vec::new();
         for (lane, jobs) in &self.lanes {
             for (tenant, jobs) in &jobs.tenants {
-                contents.extend(
-                    jobs.iter()
-                        .map(|(place, id)| (lane.queue.clone(), tenant.clone(), *place, *id)),
-                );
+                let places = jobs.iter();
+                contents.extend(places.map(|place| (lane.queue.clone(), tenant.clone(), *place)));
             }
         }
         contents.sort();

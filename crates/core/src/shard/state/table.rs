@@ -39,6 +39,29 @@ impl Key {
     }
 }
 
+/// Where restored jobs and memories are.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    held: Vec<(Key, u64)>,
+    gone: Vec<(Key, u64)>,
+}
+
+impl Places {
+    /// Sorts them, and gives the place of one whose id another one has.
+    fn repeated(&mut self) -> Option<u64> {
+        self.held.sort_unstable();
+        self.gone.sort_unstable();
+        let twice = |places: &[(Key, u64)]| {
+            let mut pairs = places.windows(2);
+            pairs.find_map(|pair| (pair[0].0 == pair[1].0).then_some(pair[1].1))
+        };
+        let held = |(key, _): &&(Key, u64)| self.held.binary_search_by_key(key, |p| p.0).is_ok();
+        twice(&self.held)
+            .or_else(|| twice(&self.gone))
+            .or_else(|| self.gone.iter().find(held).map(|(_, sequence)| *sequence))
+    }
+}
+
 /// All jobs, and all that is remembered of others.
 #[derive(Debug, Clone, Default)]
 pub(in crate::shard) struct JobTable {
@@ -79,6 +102,12 @@ impl JobTable {
     /// Takes aim at the job that the next command is about.
     pub(in crate::shard) fn aim_at(&mut self, id: JobId) {
         self.aim = self.held.get(&Key::of(id)).map(|sequence| (id, *sequence));
+    }
+
+    /// The job at a place in the order of arrival.
+    pub(in crate::shard) fn at(&self, sequence: u64) -> Option<&Job> {
+        let slot = self.runs.get(&(sequence / RUN))?.slot(sequence)?;
+        Some(slot.job.as_ref())
     }
 
     /// Where a job is that is held.
@@ -131,14 +160,20 @@ impl JobTable {
         self.tracker.orphaned(orphan);
     }
 
-    /// Takes a job in, new or restored.
-    pub(super) fn insert(&mut self, job: Job, pool: PoolId, rows: Rows) {
+    /// Takes a job in.
+    pub(super) fn insert(&mut self, job: Job, pool: PoolId) {
         let (id, sequence) = (job.header.id, job.header.sequence);
+        self.keep(job, pool, Rows::default());
+        self.held.insert(Key::of(id), sequence);
+        self.aim = Some((id, sequence));
+    }
+
+    /// Keeps a job at its place, which cannot be found by its id yet.
+    fn keep(&mut self, job: Job, pool: PoolId, rows: Rows) {
+        let sequence = job.header.sequence;
         let slot = Slot::new(job, pool, rows);
         self.bytes += u64::from(slot.counted.all);
         self.unsaved_bytes += u64::from(slot.counted.unsaved);
-        self.held.insert(Key::of(id), sequence);
-        self.aim = Some((id, sequence));
         self.touched_or_new(sequence)
             .put(sequence, Entry::Held(slot));
     }
@@ -159,8 +194,13 @@ impl JobTable {
 
     /// Remembers a job that was removed.
     pub(super) fn remember(&mut self, entry: Remembered) {
+        self.gone.insert(Key::of(entry.job), entry.sequence);
+        self.keep_memory(entry);
+    }
+
+    /// Keeps a memory at its place, which cannot be found by its id yet.
+    fn keep_memory(&mut self, entry: Remembered) {
         let sequence = entry.sequence;
-        self.gone.insert(Key::of(entry.job), sequence);
         self.touched_or_new(sequence)
             .put(sequence, Entry::Gone(Box::new(entry)));
     }
@@ -253,8 +293,36 @@ impl JobTable {
         }
     }
 
-    /// Marks everything as written: it was just read.
-    pub(super) fn mark_read(&mut self) {
+    /// Restores a job, to be found by its id once [`Places`] are set.
+    pub(super) fn restore(&mut self, job: Job, pool: PoolId, rows: Rows, places: &mut Places) {
+        let place = (Key::of(job.header.id), job.header.sequence);
+        places.held.push(place);
+        self.keep(job, pool, rows);
+    }
+
+    /// Restores a memory, as [`JobTable::restore`] does a job.
+    pub(super) fn restore_memory(&mut self, entry: Remembered, places: &mut Places) {
+        places.gone.push((Key::of(entry.job), entry.sequence));
+        self.keep_memory(entry);
+    }
+
+    /// Makes everything that was restored known by its id, and marks it as written. Gives a job that was restored twice.
+    pub(super) fn set_places(&mut self, mut places: Places) -> Option<JobId> {
+        let repeated = places.repeated();
+        // Sorted, they are built into a map in one go: several times as fast as one by one.
+        self.held = places.held.into_iter().collect();
+        self.gone = places.gone.into_iter().collect();
+        self.mark_read();
+        repeated.and_then(|sequence| self.id_at(sequence))
+    }
+
+    fn id_at(&self, sequence: u64) -> Option<JobId> {
+        let run = self.runs.get(&(sequence / RUN))?;
+        let held = run.slot(sequence).map(|slot| slot.job.header.id);
+        held.or_else(|| run.gone(sequence).map(|entry| entry.job))
+    }
+
+    fn mark_read(&mut self) {
         self.tracker.forget_changes();
         for run in self.runs.values_mut() {
             run.has_row = true;
