@@ -1,14 +1,37 @@
 //! Work that takes long, beside the other tasks of its thread.
+//!
+//! In a runtime of one thread, which is what tests and simulations have, it is done in place.
+
+use std::future::pending;
+use std::panic::resume_unwind;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::block_in_place;
+use tokio::task::{block_in_place, spawn_blocking};
 
-/// Does work that takes long without holding up the other tasks of its thread. In a runtime of one thread, which is
-/// what tests and simulations have, it is done in place.
-pub(crate) fn aside<R>(work: impl FnOnce() -> R) -> R {
+fn has_other_threads() -> bool {
     let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
-    if matches!(flavor, Ok(RuntimeFlavor::MultiThread)) {
-        return block_in_place(work);
+    matches!(flavor, Ok(RuntimeFlavor::MultiThread))
+}
+
+/// Does rare work that borrows: the thread's other tasks go to another one, which is dear.
+pub(crate) fn aside<R>(work: impl FnOnce() -> R) -> R {
+    match has_other_threads() {
+        true => block_in_place(work),
+        false => work(),
     }
-    work()
+}
+
+/// Does work on a thread that is kept for such.
+pub(crate) async fn elsewhere<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
+    if !has_other_threads() {
+        return work();
+    }
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime is going down, and whoever asked with it.
+            Err(_) => pending().await,
+        },
+    }
 }

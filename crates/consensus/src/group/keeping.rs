@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Engine;
-use crate::aside::aside;
+use crate::aside::elsewhere;
 use crate::keeper::{Keeper, Retention};
 use crate::log::Log;
 use crate::machine::Machine;
@@ -35,7 +35,8 @@ impl<M: Machine> Keeping<M> {
             }
             taken += 1;
             if taken.is_multiple_of(CHECKPOINTS_A_COMPACTION) {
-                aside(|| self.keeper.compact());
+                let keeper = Arc::clone(&self.keeper);
+                elsewhere(move || keeper.compact()).await;
             }
         }
     }
@@ -55,7 +56,8 @@ impl<M: Machine> Keeping<M> {
 
     /// Takes a checkpoint if anything changed; says whether it did.
     async fn keep(&mut self) -> bool {
-        let written = aside(|| self.keeper.write());
+        let keeper = Arc::clone(&self.keeper);
+        let written = elsewhere(move || keeper.write()).await;
         if matches!(written, Ok(false)) {
             return false;
         }

@@ -16,7 +16,7 @@ use leasehold_core::shard::{Applied, Batch, ShardState};
 use leasehold_records::shard;
 use leasehold_storage::{CheckpointError, Rows, Table, View, Writing};
 
-use crate::aside::aside;
+use crate::aside::elsewhere;
 use crate::group::Group;
 use crate::machine::{LoadError, Machine, MachineError};
 
@@ -218,21 +218,25 @@ impl Group<ShardState> {
     ///
     /// # Errors
     /// When the checkpoint cannot be read.
-    pub fn stored_payloads(&self, jobs: &[u64]) -> Result<Vec<Option<Bytes>>, StoredError> {
-        self.read_stored(|view| {
+    pub async fn stored_payloads(
+        &self,
+        jobs: Vec<u64>,
+    ) -> Result<Vec<Option<Bytes>>, StoredError> {
+        let read = move |view: &View| {
             let payload = |job: &u64| view.get(PAYLOADS, &job.to_be_bytes());
             let payloads: Result<_, _> = jobs.iter().map(payload).collect();
             Ok(payloads?)
-        })
+        };
+        self.read_stored(read).await
     }
 
     /// The rest of a job.
     ///
     /// # Errors
     /// When the checkpoint cannot be read.
-    pub fn stored_parts(&self, job: Elsewhere) -> Result<StoredParts, StoredError> {
-        let key = job.sequence.to_be_bytes();
-        self.read_stored(|view| {
+    pub async fn stored_parts(&self, job: Elsewhere) -> Result<StoredParts, StoredError> {
+        let read = move |view: &View| {
+            let key = job.sequence.to_be_bytes();
             let part = |table, is_there: bool| match is_there {
                 true => view.get(table, &key),
                 false => Ok(None),
@@ -242,15 +246,17 @@ impl Group<ShardState> {
                 result: part(RESULTS, job.stored.result.is_some())?,
                 attempts: attempts(view, job)?,
             })
-        })
+        };
+        self.read_stored(read).await
     }
 
     /// A replica that cannot read its own checkpoint stops.
-    fn read_stored<T>(
+    async fn read_stored<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&View) -> Result<T, StoredError>,
+        read: impl FnOnce(&View) -> Result<T, StoredError> + Send + 'static,
     ) -> Result<T, StoredError> {
-        let found = aside(|| read(&self.view()?));
+        let group = self.clone();
+        let found = elsewhere(move || read(&group.view()?)).await;
         found.inspect_err(|error| self.fail(error))
     }
 }

@@ -123,7 +123,7 @@ struct Found {
 
 /// The job as the log has it, and a leased one's progress as its leader last heard it.
 async fn as_it_is(shared: &Shared, id: JobId) -> Result<(v1::Job, v1::Seen), ApiError> {
-    let mut found = whole(shared, id)?;
+    let mut found = whole(shared, id).await?;
     if let JobStatus::Leased {
         fence,
         progress,
@@ -141,13 +141,14 @@ async fn as_it_is(shared: &Shared, id: JobId) -> Result<(v1::Job, v1::Seen), Api
 }
 
 /// The job with what has to be read back. Where a part is gone by then the job has gone on meanwhile: it is looked at again.
-fn whole(shared: &Shared, id: JobId) -> Result<Found, ApiError> {
+async fn whole(shared: &Shared, id: JobId) -> Result<Found, ApiError> {
     for _ in 0..LOOKS {
         let (mut found, elsewhere) = look_up(shared, id)?;
         let Some(elsewhere) = elsewhere else {
             return Ok(found);
         };
-        let parts = shared.group.stored_parts(elsewhere).map_err(unreadable)?;
+        let parts = shared.group.stored_parts(elsewhere).await;
+        let parts = parts.map_err(unreadable)?;
         if parts.has_all(&elsewhere.stored) {
             found.view.add(parts);
             return Ok(found);

@@ -104,7 +104,7 @@ impl Sender {
         jobs: Vec<Assignment>,
         sent: Vec<Undelivered>,
     ) {
-        match read_back(&shared, jobs) {
+        match read_back(&shared, jobs).await {
             Ok(jobs) => {
                 delivery.assignments = jobs.into_iter().map(Into::into).collect();
                 self.send(delivery, sent).await;
@@ -143,14 +143,14 @@ impl Sender {
 }
 
 /// The jobs with their payloads. One that has ended meanwhile has none, and is sent to nobody.
-fn read_back(shared: &Shared, mut jobs: Vec<Assignment>) -> Result<Vec<Assignment>, StoredError> {
+async fn read_back(shared: &Shared, mut jobs: Vec<Assignment>) -> Result<Vec<Assignment>, StoredError> {
     let away: Vec<u64> = (jobs.iter().filter_map(|job| job.stored))
         .map(|stored| stored.sequence)
         .collect();
     if away.is_empty() {
         return Ok(jobs);
     }
-    let payloads = shared.group.stored_payloads(&away)?;
+    let payloads = shared.group.stored_payloads(away).await?;
     let mut payloads = payloads.into_iter();
     jobs.retain_mut(|job| {
         if job.stored.is_none() {
