@@ -55,7 +55,13 @@ fn write(state: &mut ShardState) -> (FrozenHead, Vec<Bytes>) {
         });
         encoding += took;
         rows.extend(encoded);
-        runs.push(portion.runs.iter().map(|run| run.number).collect::<Vec<_>>());
+        runs.push(
+            portion
+                .runs
+                .iter()
+                .map(|run| run.number)
+                .collect::<Vec<_>>(),
+        );
     }
     for portion in runs {
         let ((), took) = timed(|| portion.into_iter().for_each(|run| state.evict(run)));
@@ -69,7 +75,9 @@ fn write(state: &mut ShardState) -> (FrozenHead, Vec<Bytes>) {
 
 fn read(head: FrozenHead, rows: Vec<Bytes>) -> ShardState {
     let mut reader = Reader::default();
-    let runs = rows.into_iter().map(|row| reader.read(row).expect("a row that was just written"));
+    let runs = rows
+        .into_iter()
+        .map(|row| reader.read(row).expect("a row that was just written"));
     ShardState::from_parts(head.head, head.policies, runs).expect("parts that were just written")
 }
 

@@ -26,7 +26,12 @@ pub(crate) async fn elsewhere<R: Send + 'static>(work: impl FnOnce() -> R + Send
     if !has_other_threads() {
         return work();
     }
-    match spawn_blocking(work).await {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "not reached in a simulation, whose runtime has one thread"
+    )]
+    let working = spawn_blocking(work);
+    match working.await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),

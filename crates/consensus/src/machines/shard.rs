@@ -218,10 +218,7 @@ impl Group<ShardState> {
     ///
     /// # Errors
     /// When the checkpoint cannot be read.
-    pub async fn stored_payloads(
-        &self,
-        jobs: Vec<u64>,
-    ) -> Result<Vec<Option<Bytes>>, StoredError> {
+    pub async fn stored_payloads(&self, jobs: Vec<u64>) -> Result<Vec<Option<Bytes>>, StoredError> {
         let read = move |view: &View| {
             let payload = |job: &u64| view.get(PAYLOADS, &job.to_be_bytes());
             let payloads: Result<_, _> = jobs.iter().map(payload).collect();

@@ -143,7 +143,10 @@ impl Sender {
 }
 
 /// The jobs with their payloads. One that has ended meanwhile has none, and is sent to nobody.
-async fn read_back(shared: &Shared, mut jobs: Vec<Assignment>) -> Result<Vec<Assignment>, StoredError> {
+async fn read_back(
+    shared: &Shared,
+    mut jobs: Vec<Assignment>,
+) -> Result<Vec<Assignment>, StoredError> {
     let away: Vec<u64> = (jobs.iter().filter_map(|job| job.stored))
         .map(|stored| stored.sequence)
         .collect();
