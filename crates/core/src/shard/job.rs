@@ -1,5 +1,6 @@
 //! A job and its history, as the shard keeps them.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ impl JobHeader {
             JobState::Leased(lease) => Some(lease),
             JobState::Waiting { .. }
             | JobState::Ready
-            | JobState::Done { .. }
+            | JobState::Done(_)
             | JobState::Cancelled { .. }
             | JobState::Dead { .. } => None,
         }
@@ -87,16 +88,43 @@ impl JobBody {
     }
 }
 
-/// What of a job is in the checkpoint alone: its lengths in bytes, none for a part that is in memory or that there is
-/// not.
+/// What of a job is in the checkpoint alone: its length in bytes, none for a part that is in memory or that there is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stored {
     /// The payload.
-    pub payload: Option<u32>,
+    pub payload: Option<Length>,
     /// The result.
-    pub result: Option<u32>,
+    pub result: Option<Length>,
     /// Attempts that ended, as [`AttemptRecord::bytes`] counts them.
-    pub attempts: Option<u32>,
+    pub attempts: Option<Length>,
+}
+
+/// A length in bytes, of four bytes also where there may be none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Length(NonZeroU32);
+
+impl Length {
+    /// A length; what is longer than four gigabytes counts as that.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        let one_more = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(1);
+        Self(NonZeroU32::new(one_more).unwrap_or(NonZeroU32::MIN))
+    }
+
+    /// The length in bytes.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0.get() - 1
+    }
+
+    /// Both together.
+    fn and(self, more: usize) -> Self {
+        Self::new(
+            usize::try_from(self.get())
+                .unwrap_or(usize::MAX)
+                .saturating_add(more),
+        )
+    }
 }
 
 impl Stored {
@@ -110,7 +138,7 @@ impl Stored {
         let parts = [self.payload, self.result, self.attempts];
         let lengths = parts.into_iter().flatten();
         lengths
-            .map(|length| usize::try_from(length).unwrap_or(usize::MAX))
+            .map(|length| usize::try_from(length.get()).unwrap_or(usize::MAX))
             .sum()
     }
 }
@@ -127,15 +155,8 @@ pub enum JobState {
     Ready,
     /// A worker has it.
     Leased(Box<Lease>),
-    /// Has its result.
-    Done {
-        /// The fence that the result was accepted under.
-        fence: FenceToken,
-        /// SHA-256 of the result.
-        digest: Digest,
-        /// Stamp of the acceptance.
-        at: Timestamp,
-    },
+    /// Has its result. Boxed, since what most jobs of a long queue are must not be as large as the largest.
+    Done(Box<Acceptance>),
     /// Ended by its owner.
     Cancelled {
         /// In the caller's words.
@@ -162,7 +183,7 @@ impl JobState {
             Self::Waiting { .. } => "waiting",
             Self::Ready => "ready",
             Self::Leased(_) => "leased",
-            Self::Done { .. } => "done",
+            Self::Done(_) => "done",
             Self::Cancelled { .. } => "cancelled",
             Self::Dead { .. } => "dead",
         }
@@ -173,9 +194,20 @@ impl JobState {
     pub const fn is_terminal(&self) -> bool {
         matches!(
             self,
-            Self::Done { .. } | Self::Cancelled { .. } | Self::Dead { .. }
+            Self::Done(_) | Self::Cancelled { .. } | Self::Dead { .. }
         )
     }
+}
+
+/// A result was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acceptance {
+    /// The fence that the result was accepted under.
+    pub fence: FenceToken,
+    /// SHA-256 of the result.
+    pub digest: Digest,
+    /// Stamp of the acceptance.
+    pub at: Timestamp,
 }
 
 /// A time-bound right to run one attempt. Its deadline is the leader's memory; what is here survives a takeover.
@@ -349,7 +381,7 @@ impl Job {
             JobState::Waiting { .. }
             | JobState::Ready
             | JobState::Leased(_)
-            | JobState::Done { .. } => 0,
+            | JobState::Done(_) => 0,
         };
         self.body().bytes() + self.stored.bytes() + reason
     }
@@ -365,19 +397,18 @@ impl Job {
     }
 }
 
-fn evict_part(is_saved: bool, held: &mut Option<Bytes>, stored: &mut Option<u32>) {
+fn evict_part(is_saved: bool, held: &mut Option<Bytes>, stored: &mut Option<Length>) {
     if let Some(part) = held.take_if(|_| is_saved) {
-        *stored = Some(u32::try_from(part.len()).unwrap_or(u32::MAX));
+        *stored = Some(Length::new(part.len()));
     }
 }
 
-fn evict_attempts(held: &mut Vec<AttemptRecord>, upto: u32, stored: &mut Option<u32>) {
+fn evict_attempts(held: &mut Vec<AttemptRecord>, upto: u32, stored: &mut Option<Length>) {
     let saved = held.iter().filter(|attempt| attempt.number <= upto);
     let bytes: usize = saved.map(AttemptRecord::bytes).sum();
     held.retain(|attempt| attempt.number > upto);
     if bytes > 0 {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        *stored = Some(stored.unwrap_or_default().saturating_add(bytes));
+        *stored = Some(stored.unwrap_or(Length::new(0)).and(bytes));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where a job is in its life, and the lease while a worker has it.
 
-use leasehold_core::shard::job::{JobState, Lease};
+use leasehold_core::shard::job::{Acceptance, JobState, Lease};
 use leasehold_types::SessionId;
 
 use super::choice::{class, phase, read_class, read_phase};
@@ -16,14 +16,10 @@ impl From<&JobState> for State {
             }),
             JobState::Ready => Self::Ready(v1::Ready {}),
             JobState::Leased(lease) => Self::Leased(lease.as_ref().into()),
-            JobState::Done {
-                fence: under,
-                digest: of_result,
-                at,
-            } => Self::Done(v1::Done {
-                fence: fence(*under),
-                digest: digest(*of_result),
-                at_us: at.as_micros(),
+            JobState::Done(done) => Self::Done(v1::Done {
+                fence: fence(done.fence),
+                digest: digest(done.digest),
+                at_us: done.at.as_micros(),
             }),
             JobState::Cancelled { reason, at } => Self::Cancelled(v1::Cancelled {
                 reason: reason.as_ref().into(),
@@ -52,11 +48,11 @@ impl TryFrom<State> for JobState {
             },
             State::Ready(v1::Ready {}) => Self::Ready,
             State::Leased(lease) => Self::Leased(Box::new(lease.try_into()?)),
-            State::Done(done) => Self::Done {
+            State::Done(done) => Self::Done(Box::new(Acceptance {
                 fence: In("Done").nested("fence", done.fence)?,
                 digest: In("Done").digest("digest", &done.digest)?,
                 at: stamp(done.at_us),
-            },
+            })),
             State::Cancelled(cancelled) => Self::Cancelled {
                 reason: cancelled.reason.into(),
                 at: stamp(cancelled.at_us),

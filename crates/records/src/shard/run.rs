@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use leasehold_core::requirement::Requirement;
-use leasehold_core::shard::job::{Job, JobBody, JobHeader, JobState, Stored};
+use leasehold_core::shard::job::{Job, JobBody, JobHeader, JobState, Length, Stored};
 use leasehold_core::shard::state::{Kept, KeptRun, Remembered, Rows};
 use leasehold_types::{QueueName, TenantName};
 
@@ -56,9 +56,9 @@ fn job_record(kept: &Job, rows: Rows, run: &mut v1::JobRun) -> v1::KeptJob {
         tries: Some((&header.tries).into()),
         last_fence: header.last_fence.and_then(fence),
         history: kept.body().history.iter().map(Into::into).collect(),
-        payload_bytes: stored.payload,
-        result_bytes: stored.result,
-        attempts_bytes: stored.attempts,
+        payload_bytes: stored.payload.map(Length::get),
+        result_bytes: stored.result.map(Length::get),
+        attempts_bytes: stored.attempts.map(Length::get),
         attempts_upto: rows.attempts,
         state: Some((&header.state).into()),
     }
@@ -153,9 +153,9 @@ impl Reader {
             last_fence: record.last_fence.map(TryInto::try_into).transpose()?,
         };
         let stored = Stored {
-            payload: record.payload_bytes,
-            result: record.result_bytes,
-            attempts: record.attempts_bytes,
+            payload: record.payload_bytes.map(length),
+            result: record.result_bytes.map(length),
+            attempts: record.attempts_bytes.map(length),
         };
         let rows = Rows {
             payload: stored.payload.is_some(),
@@ -212,6 +212,10 @@ impl Reader {
         self.requirement = Some((record, Arc::clone(&read)));
         Ok(read)
     }
+}
+
+fn length(bytes: u32) -> Length {
+    Length::new(usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
 /// The words of one run.

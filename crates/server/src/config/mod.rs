@@ -186,7 +186,7 @@ impl Default for StorageConfig {
             free_mib_min: 2_048,
             checkpoint_every_ms: 5_000,
             checkpoint_mib: 64,
-            checkpoint_cache_mib: 64,
+            checkpoint_cache_mib: 32,
             log_kept_mib: 1_024,
             snapshot_mib_per_second: 64,
         }

@@ -6,7 +6,7 @@ use super::Dispatcher;
 use super::message::{Assignment, StoredPayload};
 use super::watch::Ending;
 use crate::shard::command::{Batch, Command};
-use crate::shard::job::{Job, Lease};
+use crate::shard::job::{Job, Lease, Length};
 use crate::shard::outcome::{Applied, Change, Granted, Outcome};
 use crate::shard::state::ShardState;
 
@@ -186,7 +186,10 @@ impl Dispatcher {
 
 fn stored_payload(job: &Job) -> Option<StoredPayload> {
     let (sequence, stored) = (job.header.sequence, job.stored());
-    let at = |bytes| StoredPayload { sequence, bytes };
+    let at = |length: Length| StoredPayload {
+        sequence,
+        bytes: length.get(),
+    };
     stored.payload.map(at)
 }
 

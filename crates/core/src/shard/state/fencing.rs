@@ -17,7 +17,7 @@ impl ShardState {
             JobState::Leased(lease) if lease.fence == fence => None,
             JobState::Leased(lease) => Some(Stale::Superseded(lease.fence)),
             JobState::Waiting { .. } | JobState::Ready => Some(Stale::Ended),
-            JobState::Done { .. } => Some(Stale::Done),
+            JobState::Done(_) => Some(Stale::Done),
             JobState::Cancelled { .. } => Some(Stale::Cancelled),
             JobState::Dead { .. } => Some(Stale::Dead),
         }
@@ -34,7 +34,7 @@ impl ShardState {
             JobState::Leased(_)
             | JobState::Waiting { .. }
             | JobState::Ready
-            | JobState::Done { .. }
+            | JobState::Done(_)
             | JobState::Cancelled { .. }
             | JobState::Dead { .. } => None,
         });
@@ -49,7 +49,7 @@ impl ShardState {
     pub(in crate::shard) fn was_done_under(&self, job: JobId, given: FenceToken) -> bool {
         let header = self.header(job);
         header.is_some_and(
-            |header| matches!(&header.state, JobState::Done { fence, .. } if *fence == given),
+            |header| matches!(&header.state, JobState::Done(done) if done.fence == given),
         )
     }
 

@@ -106,7 +106,7 @@ impl Indexes {
             JobState::Dead { .. } => {
                 self.dead.insert(header.id);
             }
-            JobState::Done { .. } | JobState::Cancelled { .. } => {}
+            JobState::Done(_) | JobState::Cancelled { .. } => {}
         }
     }
 
@@ -123,7 +123,7 @@ impl Indexes {
             JobState::Dead { .. } => {
                 self.dead.remove(&header.id);
             }
-            JobState::Done { .. } | JobState::Cancelled { .. } => {}
+            JobState::Done(_) | JobState::Cancelled { .. } => {}
         }
     }
 

@@ -424,7 +424,7 @@ fn note(from: Option<(JobId, &JobState)>, to: &JobHeader, changes: &mut Vec<Chan
             job: to.id,
             fence: lease.fence,
         }),
-        JobState::Done { .. } | JobState::Cancelled { .. } | JobState::Dead { .. } => {
+        JobState::Done(_) | JobState::Cancelled { .. } | JobState::Dead { .. } => {
             changes.push(Change::Finished(to.id));
         }
     }
@@ -437,16 +437,15 @@ const fn needs_payload(state: &JobState) -> bool {
         | JobState::Ready
         | JobState::Leased(_)
         | JobState::Dead { .. } => true,
-        JobState::Done { .. } | JobState::Cancelled { .. } => false,
+        JobState::Done(_) | JobState::Cancelled { .. } => false,
     }
 }
 
 /// When a job ended; the clock's end for one that has not.
-const fn ended_at(state: &JobState) -> Timestamp {
+fn ended_at(state: &JobState) -> Timestamp {
     match state {
-        JobState::Done { at, .. } | JobState::Cancelled { at, .. } | JobState::Dead { at, .. } => {
-            *at
-        }
+        JobState::Done(done) => done.at,
+        JobState::Cancelled { at, .. } | JobState::Dead { at, .. } => *at,
         JobState::Waiting { .. } | JobState::Ready | JobState::Leased(_) => Timestamp::MAX,
     }
 }

@@ -211,20 +211,20 @@ impl PartialEq for QueueBook {
     }
 }
 
-const fn shelf_of(state: &JobState) -> Option<(Shelf, Timestamp)> {
+fn shelf_of(state: &JobState) -> Option<(Shelf, Timestamp)> {
     match state {
-        JobState::Done { at, .. } => Some((Shelf::Done, *at)),
+        JobState::Done(done) => Some((Shelf::Done, done.at)),
         JobState::Cancelled { at, .. } | JobState::Dead { at, .. } => Some((Shelf::Failed, *at)),
         JobState::Waiting { .. } | JobState::Ready | JobState::Leased(_) => None,
     }
 }
 
-const fn count_of<'a>(stats: &'a mut QueueStats, state: &JobState) -> &'a mut u64 {
+fn count_of<'a>(stats: &'a mut QueueStats, state: &JobState) -> &'a mut u64 {
     match state {
         JobState::Waiting { .. } => &mut stats.waiting,
         JobState::Ready => &mut stats.ready,
         JobState::Leased(_) => &mut stats.leased,
-        JobState::Done { .. } => &mut stats.done,
+        JobState::Done(_) => &mut stats.done,
         JobState::Cancelled { .. } => &mut stats.cancelled,
         JobState::Dead { .. } => &mut stats.dead,
     }

@@ -142,7 +142,7 @@ const fn state_name(state: &JobState) -> StateName {
         JobState::Waiting { .. } => StateName::Waiting,
         JobState::Ready => StateName::Ready,
         JobState::Leased(_) => StateName::Leased,
-        JobState::Done { .. } => StateName::Done,
+        JobState::Done(_) => StateName::Done,
         JobState::Cancelled { .. } => StateName::Cancelled,
         JobState::Dead { .. } => StateName::Dead,
     }
@@ -163,11 +163,11 @@ fn status(state: &JobState, body: &JobBody, now: Timestamp) -> JobStatus {
             progress: lease.progress,
             phase: lease.phase,
         },
-        JobState::Done { fence, digest, at } => JobStatus::Done {
+        JobState::Done(done) => JobStatus::Done {
             result: body.result.clone().unwrap_or_default(),
-            digest: *digest,
-            fence: *fence,
-            ago: now.since(*at),
+            digest: done.digest,
+            fence: done.fence,
+            ago: now.since(done.at),
         },
         JobState::Cancelled { reason, at } => JobStatus::Cancelled {
             reason: reason.to_string(),

@@ -11,7 +11,7 @@ use super::fixture::{Fixture, SECOND, job, submit};
 use super::model_agrees::{Entry, Shard, entry};
 use crate::policy::QueuePolicy;
 use crate::shard::command::{Batch, Command, Purge};
-use crate::shard::job::AttemptRecord;
+use crate::shard::job::{AttemptRecord, Length};
 use crate::shard::outcome::Applied;
 use crate::shard::state::{
     self, Frozen, FrozenEntry, FrozenHead, FrozenJob, FrozenRun, KeptRun, Orphan, RUN, Remembered,
@@ -336,7 +336,10 @@ fn memory_holds_no_payload_once_it_is_written() {
         .for_each(|run| shard.state.evict(run.number));
     assert_eq!(shard.state.unsaved_bytes(), 0);
     let elsewhere = shard.state.elsewhere(job(7)).unwrap();
-    assert_eq!((elsewhere.sequence, elsewhere.stored.payload), (7, Some(1)));
+    assert_eq!(
+        (elsewhere.sequence, elsewhere.stored.payload),
+        (7, Some(Length::new(1)))
+    );
 }
 
 #[test]

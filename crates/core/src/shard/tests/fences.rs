@@ -85,10 +85,10 @@ fn accepted_result_is_accepted_again_and_never_changes() {
     assert_eq!(again, Outcome::Completed { repeated: true });
     assert_eq!(stale(&shard.complete(job, fence, 8)), Stale::Done);
     assert_eq!(stale(&all_writes(&mut shard, 1, fence)[1]), Stale::Done);
-    let JobState::Done { digest: kept, .. } = shard.job_state(job) else {
+    let JobState::Done(done) = shard.job_state(job) else {
         panic!("not done");
     };
-    assert_eq!(*kept, digest(7));
+    assert_eq!(done.digest, digest(7));
 }
 
 #[test]

@@ -280,7 +280,7 @@ fn life(state: &JobState) -> Life {
         JobState::Waiting { due } => Life::Waiting(*due),
         JobState::Ready => Life::Ready,
         JobState::Leased(lease) => Life::Leased(lease.fence),
-        JobState::Done { fence, digest, .. } => Life::Done(*fence, *digest),
+        JobState::Done(done) => Life::Done(done.fence, done.digest),
         JobState::Cancelled { .. } => Life::Cancelled,
         JobState::Dead { .. } => Life::Dead,
     }

@@ -14,7 +14,7 @@ impl Applying<'_> {
                 self.end_by_owner(cancel);
                 Ok(Outcome::Cancelled { repeated: false })
             }
-            JobState::Done { .. } | JobState::Dead { .. } => Err(Refusal::WrongState {
+            JobState::Done(_) | JobState::Dead { .. } => Err(Refusal::WrongState {
                 job: cancel.job,
                 state: header.state.name(),
                 wanted: "only a job that has not ended can be cancelled",

@@ -4,7 +4,7 @@ use leasehold_types::{JobId, limits};
 
 use super::Applying;
 use crate::shard::command::Complete;
-use crate::shard::job::{AttemptEnd, JobState};
+use crate::shard::job::{Acceptance, AttemptEnd, JobState};
 use crate::shard::outcome::{Outcome, Refusal};
 
 impl Applying<'_> {
@@ -20,11 +20,11 @@ impl Applying<'_> {
             let result = Some(complete.result.clone()).filter(|result| !result.is_empty());
             job.change_body(|_, body| body.result = result);
         });
-        let done = JobState::Done {
+        let done = JobState::Done(Box::new(Acceptance {
             fence: complete.fence,
             digest: complete.digest,
             at: self.state.head.stamp,
-        };
+        }));
         self.state.restate(complete.job, done, &mut self.changes);
         Ok(Outcome::Completed { repeated: false })
     }
@@ -33,8 +33,8 @@ impl Applying<'_> {
     fn is_repeated(&self, complete: &Complete) -> bool {
         let header = self.state.header(complete.job);
         header.is_some_and(|header| {
-            matches!(&header.state, JobState::Done { fence, digest, .. }
-                if *fence == complete.fence && *digest == complete.digest)
+            matches!(&header.state, JobState::Done(done)
+                if done.fence == complete.fence && done.digest == complete.digest)
         })
     }
 }

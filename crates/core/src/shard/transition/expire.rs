@@ -71,7 +71,7 @@ impl Applying<'_> {
                 | ExpireReason::Verdict,
             ) => Err(wrong("only a lease can run out this way")),
             (JobState::Leased(_), _) => Err(wrong("name the fence of the lease to end")),
-            (JobState::Done { .. } | JobState::Cancelled { .. } | JobState::Dead { .. }, _) => {
+            (JobState::Done(_) | JobState::Cancelled { .. } | JobState::Dead { .. }, _) => {
                 Err(wrong("it has ended"))
             }
         }

@@ -44,7 +44,7 @@ impl Applying<'_> {
             JobState::Ready => Err(wrong("its deadline has passed")),
             JobState::Waiting { .. }
             | JobState::Leased(_)
-            | JobState::Done { .. }
+            | JobState::Done(_)
             | JobState::Cancelled { .. }
             | JobState::Dead { .. } => Err(wrong("only a ready job can be leased")),
         }

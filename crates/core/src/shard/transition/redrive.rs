@@ -33,7 +33,7 @@ impl Applying<'_> {
             JobState::Waiting { .. }
             | JobState::Ready
             | JobState::Leased(_)
-            | JobState::Done { .. }
+            | JobState::Done(_)
             | JobState::Cancelled { .. } => Err(Refusal::WrongState {
                 job: id,
                 state: job.header.state.name(),

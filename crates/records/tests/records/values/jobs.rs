@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use leasehold_core::shard::job::{
-    AttemptEnd, AttemptRecord, Job, JobBody, JobHeader, JobState, Lease, Stored, Tries,
+    Acceptance, AttemptEnd, AttemptRecord, Job, JobBody, JobHeader, JobState, Lease, Length,
+    Stored, Tries,
 };
 use leasehold_core::shard::state::{
     FrozenHead, Kept, Owner, PlacedPolicy, Remembered, Rows, ShardHead,
@@ -35,11 +36,9 @@ fn state() -> impl Strategy<Value = JobState> {
         stamp().prop_map(|due| JobState::Waiting { due }),
         Just(JobState::Ready),
         lease().prop_map(|lease| JobState::Leased(Box::new(lease))),
-        (fence(), digest(), stamp()).prop_map(|(fence, digest, at)| JobState::Done {
-            fence,
-            digest,
-            at
-        }),
+        (fence(), digest(), stamp()).prop_map(|(fence, digest, at)| JobState::Done(Box::new(
+            Acceptance { fence, digest, at }
+        ))),
         (any::<String>(), stamp()).prop_map(|(reason, at)| JobState::Cancelled {
             reason: reason.into(),
             at,
@@ -106,10 +105,14 @@ prop_compose! {
     }
 }
 
+fn length() -> impl Strategy<Value = Length> {
+    (0..u32::MAX).prop_map(|bytes| Length::new(bytes.try_into().unwrap()))
+}
+
 prop_compose! {
     fn stored()(
-        payload in option::of(any::<u32>()), result in option::of(any::<u32>()),
-        attempts in option::of(any::<u32>()),
+        payload in option::of(length()), result in option::of(length()),
+        attempts in option::of(length()),
     ) -> Stored {
         Stored { payload, result, attempts }
     }

@@ -40,8 +40,8 @@ impl Invariant for OneResult {
         }
         let kept = |(job, accepted): &(&JobId, &(FenceToken, Digest))| {
             state.header(**job).is_none_or(|header| {
-                matches!(&header.state, JobState::Done { fence, digest, .. }
-                    if (*fence, *digest) == **accepted)
+                matches!(&header.state, JobState::Done(done)
+                    if (done.fence, done.digest) == **accepted)
             })
         };
         match self.accepted.iter().find(|entry| !kept(entry)) {
