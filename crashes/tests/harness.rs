@@ -32,10 +32,11 @@ fn disk_that_lies_about_its_syncs_is_found_out() {
     ]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    // A lost submit is missed by name; a lost result may show first by the job being done a second time.
+    // A lost submit is missed by name; a lost result may show first by the job being done a second time. And where the
+    // node had noted how far its log was synced, it says itself that it is not.
     let report = report(&output);
     let broken = report["lost"].as_u64().unwrap() + report["doubled"].as_u64().unwrap();
-    assert!(broken > 0, "{said}");
+    assert!(broken > 0 || said.contains("is damaged at offset"), "{said}");
     assert!(said.contains("of seed 1"), "{said}");
     assert!(said.contains("again: cargo run"), "{said}");
 }
