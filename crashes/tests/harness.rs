@@ -36,7 +36,10 @@ fn disk_that_lies_about_its_syncs_is_found_out() {
     // node had noted how far its log was synced, it says itself that it is not.
     let report = report(&output);
     let broken = report["lost"].as_u64().unwrap() + report["doubled"].as_u64().unwrap();
-    assert!(broken > 0 || said.contains("is damaged at offset"), "{said}");
+    assert!(
+        broken > 0 || said.contains("is damaged at offset"),
+        "{said}"
+    );
     assert!(said.contains("of seed 1"), "{said}");
     assert!(said.contains("again: cargo run"), "{said}");
 }

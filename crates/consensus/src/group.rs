@@ -149,7 +149,7 @@ impl<M: Machine> Group<M> {
             machine: options.machine,
             meta: SnapshotMeta::default(),
         });
-        check_reach(&log, meta.last_log_id).map_err(broken)?;
+        check_reach(group, &log, meta.last_log_id).map_err(broken)?;
         let retention = options.retention;
         let state = Arc::new(Shared::new(machine, meta, retention.checkpoint_bytes));
         let keeper = Keeper::new(
@@ -253,7 +253,11 @@ fn load_from<M: Machine>(checkpoint: &Checkpoint) -> Result<Option<Loaded<M>>, L
 }
 
 /// A checkpoint that ends before the log begins is not this log's: an old copy, or one that lost what came after.
-fn check_reach<M: Machine>(log: &Log<M>, covered: Option<LogId>) -> Result<(), String> {
+fn check_reach<M: Machine>(
+    group: GroupId,
+    log: &Log<M>,
+    covered: Option<LogId>,
+) -> Result<(), String> {
     let purged = log.purged().map_err(|error| error.to_string())?;
     if purged <= covered {
         return Ok(());
@@ -261,7 +265,7 @@ fn check_reach<M: Machine>(log: &Log<M>, covered: Option<LogId>) -> Result<(), S
     let until = covered.map_or(0, |id| id.index);
     let from = purged.map_or(0, |id| id.index + 1);
     Err(format!(
-        "its checkpoint ends at entry {until} and its log begins at {from}: entries between them are missing"
+        "file checkpoint-{group} ends at entry {until}, or is missing, and the log begins at {from}: entries between them are lost"
     ))
 }
 
