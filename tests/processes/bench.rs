@@ -102,11 +102,31 @@ fn renewals_are_answered_and_keep_their_leases() {
 }
 
 #[test]
+fn changes_of_metadata_are_acknowledged_and_found_on_every_node() {
+    for which in ["", "--unchanged"] {
+        let arguments = format!(
+            "metadata --nodes 3 --clients 4 --duration 500ms --warm-up 100ms --payload 100 {which}"
+        );
+        let report = report(&arguments);
+        let figures = &report["figures"];
+        assert!(positive(&figures["changes_per_s"]), "{report:#}");
+        assert!(ascends(&figures["answer"]), "{report:#}");
+        assert!(figures["acknowledged"].as_u64() >= figures["changes"].as_u64());
+        assert_eq!(figures["queues"], 4, "{report:#}");
+        assert_eq!(figures["lost"], 0, "{report:#}");
+        assert_eq!(figures["unchanged"], !which.is_empty(), "{report:#}");
+        assert!(positive(&report["cost"]["syncs"]), "{report:#}");
+    }
+}
+
+#[test]
 fn what_cannot_be_measured_is_refused_before_anything_is_started() {
     let killed = bench("recovery --endpoints 127.0.0.1:1");
     assert_eq!(killed.status.code(), Some(5), "{killed:?}");
     let large = bench("throughput --batch 1000 --payload 64KiB");
     assert_eq!(large.status.code(), Some(5), "{large:?}");
+    let nameless = bench("metadata --queue a+b");
+    assert_eq!(nameless.status.code(), Some(5), "{nameless:?}");
     let two = bench("throughput --nodes 2");
     assert_eq!(two.status.code(), Some(2), "{two:?}");
 }

@@ -7,7 +7,7 @@ use leasehold_api::convert::admin::{queue as to_queue, queue_name, set_queue, su
 use leasehold_api::{ApiError, v1};
 use leasehold_core::metadata::command::{CreateQueue, SetQueue};
 use leasehold_core::metadata::records::QueueRecord;
-use leasehold_core::metadata::{MetadataCommand, MetadataOutcome, MetadataRefusal};
+use leasehold_core::metadata::{MetadataCommand, MetadataOutcome, MetadataRefusal, MetadataState};
 use leasehold_core::shard::view::QueueStats;
 use leasehold_types::{ErrorCode, QueueName, ShardId};
 use tokio::time::timeout;
@@ -105,6 +105,10 @@ impl Gateway {
 
     /// Whoever creates a queue here submits here next.
     async fn catch_up_with(&self, index: u64) {
+        // Where this node leads it has applied the change already: those who wait are woken by every change of anybody.
+        if self.cluster().read(MetadataState::applied) >= index {
+            return;
+        }
         let mut applied = self.cluster().applied();
         let caught_up = applied.wait_for(|applied| *applied >= index);
         if timeout(CATCH_UP, caught_up).await.is_err() {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use leasehold_types::limits;
+use leasehold_types::{QueueName, limits};
 
+use super::metadata::queue_name;
 use crate::args::TimingsArg;
 
 const EXAMPLES: &str = "\
@@ -17,6 +18,7 @@ Examples:
   leasehold bench backlog --jobs 1000000                 # memory a job, and speed with a million jobs queued
   leasehold bench recovery --jobs 100000                 # kill -9 under load, then every job is looked for
   leasehold bench renewals --leases 10000                # how many leases can be kept alive
+  leasehold bench metadata --nodes 3 --clients 256       # policy changes that a majority takes
   leasehold bench throughput --endpoints a:7101,b:7101   # a cluster that runs already
 
 Nodes of its own are real `leasehold serve` processes on loopback; their data goes to a temporary folder and is removed.
@@ -42,6 +44,9 @@ pub(crate) enum BenchCommand {
     /// Leases kept alive a second
     #[command(after_help = EXAMPLES)]
     Renewals(RenewalsArgs),
+    /// Changes of the metadata a second, each acknowledged by a majority
+    #[command(after_help = EXAMPLES)]
+    Metadata(MetadataArgs),
 }
 
 /// What every measurement takes.
@@ -185,6 +190,34 @@ pub(crate) struct RenewalsArgs {
     pub(crate) common: CommonArgs,
 }
 
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MetadataArgs {
+    /// Clients, each with a connection and a queue of its own, named after `--queue`, and one change under way
+    #[arg(long, short = 'c', default_value_t = 256, value_parser = connections)]
+    pub(crate) clients: usize,
+    /// How long to measure
+    #[arg(long, short = 'd', value_name = "TIME", value_parser = crate::args::time, default_value = "10s")]
+    pub(crate) duration: Duration,
+    /// How long changes are made before they are measured
+    #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "2s")]
+    pub(crate) warm_up: Duration,
+    /// Ask for the policy that stands: through the metadata's log as well, and no shard is told of anything
+    #[arg(long)]
+    pub(crate) unchanged: bool,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+impl MetadataArgs {
+    /// The longest name that one of its queues will have is a name.
+    fn check(&self) -> Result<(), String> {
+        let prefix = &self.common.queue;
+        let last = queue_name(prefix, self.clients - 1);
+        let is_name = QueueName::new(&last).map(|_| ());
+        is_name.map_err(|error| format!("--queue {prefix} makes names such as {last}: {error}"))
+    }
+}
+
 impl RenewalsArgs {
     /// Leases of the worker that holds the most.
     fn slots(&self) -> u32 {
@@ -201,6 +234,7 @@ impl BenchCommand {
             Self::Backlog(arguments) => &arguments.common,
             Self::Recovery(arguments) => &arguments.common,
             Self::Renewals(arguments) => &arguments.common,
+            Self::Metadata(arguments) => &arguments.common,
         }
     }
 
@@ -211,6 +245,7 @@ impl BenchCommand {
             Self::Backlog(_) => "backlog",
             Self::Recovery(_) => "recovery",
             Self::Renewals(_) => "renewals",
+            Self::Metadata(_) => "metadata",
         }
     }
 
@@ -222,6 +257,7 @@ impl BenchCommand {
             Self::Backlog(arguments) => (arguments.connections, arguments.batch),
             Self::Recovery(_) => super::recovery::LOAD,
             Self::Renewals(arguments) => (arguments.connections, arguments.slots()),
+            Self::Metadata(arguments) => (arguments.clients, 1),
         }
     }
 
@@ -240,6 +276,7 @@ impl BenchCommand {
                 "recovery kills its nodes: it takes no --endpoints, let it start its own".into(),
             ),
             Self::Renewals(arguments) => slots(arguments.leases, arguments.connections),
+            Self::Metadata(arguments) => arguments.check(),
         }
     }
 }
@@ -360,6 +397,19 @@ mod tests {
     }
 
     #[test]
+    fn clients_queues_must_have_names_that_a_queue_may_have() {
+        assert!(parse("metadata --nodes 3 --clients 256 -d 10s").is_ok());
+        let odd = parse("metadata --queue a+b --clients 2").unwrap_err();
+        assert!(
+            odd.contains("--queue a+b") && odd.contains("a+b-1"),
+            "{odd}"
+        );
+        let prefix = "x".repeat(limits::NAME_BYTES - 2);
+        assert!(parse(&format!("metadata --clients 10 --queue {prefix}")).is_ok());
+        assert!(parse(&format!("metadata --clients 11 --queue {prefix}")).is_err());
+    }
+
+    #[test]
     fn contradictions_are_refused() {
         for line in [
             "throughput --endpoints a:1 --nodes 3",
@@ -367,6 +417,9 @@ mod tests {
             "latency --rate 0",
             "recovery --endpoints a:1",
             "renewals --leases 5000 --connections 2",
+            "metadata --clients 0",
+            "metadata --clients 5000",
+            "metadata --endpoints a:1 --nodes 3",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

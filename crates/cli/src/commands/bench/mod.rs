@@ -15,6 +15,7 @@ mod jobs;
 mod latency;
 mod ledger;
 mod load;
+mod metadata;
 mod nodes;
 mod progress;
 mod recovery;
@@ -72,7 +73,7 @@ pub(crate) async fn run(command: BenchCommand) -> Result<(), Failure> {
 }
 
 fn verdict(report: &Report) -> Result<(), Failure> {
-    let broken = report.jobs.broken_promises();
+    let broken = report.broken_promises();
     match broken.is_empty() {
         true => Ok(()),
         false => Err(Failure::new(Exit::BrokenPromise, broken.join("; "))),
@@ -164,6 +165,7 @@ async fn measured(bench: &mut Bench, command: &BenchCommand) -> anyhow::Result<M
         BenchCommand::Backlog(arguments) => backlog::run(bench, arguments).await,
         BenchCommand::Recovery(arguments) => recovery::run(bench, arguments).await,
         BenchCommand::Renewals(arguments) => renewals::run(bench, arguments).await,
+        BenchCommand::Metadata(arguments) => metadata::run(bench, arguments).await,
     }
 }
 
@@ -199,6 +201,7 @@ fn setup(command: &BenchCommand, bench: &Bench) -> Setup {
         endpoints: endpoints.map(ToString::to_string).collect(),
         timings: is_own.then(|| timings(common.timings)),
         calls: match bench.calls() {
+            Calls::Streams if matches!(command, BenchCommand::Metadata(_)) => "unary",
             Calls::Streams => "streams",
             Calls::Unary => "unary",
         },

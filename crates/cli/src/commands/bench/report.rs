@@ -6,6 +6,7 @@ use super::backlog::{BacklogFigures, Level};
 use super::cost::{Logged, Machine};
 use super::latency::LatencyFigures;
 use super::ledger::Tally;
+use super::metadata::MetadataFigures;
 use super::recovery::RecoveryFigures;
 use super::renewals::RenewalsFigures;
 use super::run::Errors;
@@ -72,12 +73,13 @@ pub(crate) enum Figures {
     Backlog(BacklogFigures),
     Recovery(RecoveryFigures),
     Renewals(RenewalsFigures),
+    Metadata(MetadataFigures),
 }
 
-/// What a job cost. Costs of the server are none where its processes are not the bench's own.
+/// What a job, a renewal or a change cost. Costs of the server are none where its processes are not the bench's own.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Cost {
-    /// What the figures below are for one of: a job, or a renewal.
+    /// What the figures below are for one of: a job, a renewal, or a change.
     pub(crate) per: &'static str,
     pub(crate) server_cpu_us: Option<f64>,
     pub(crate) client_cpu_us: f64,
@@ -119,6 +121,19 @@ impl Cost {
 }
 
 impl Report {
+    /// What may never be, in words; empty when all is well.
+    pub(crate) fn broken_promises(&self) -> Vec<String> {
+        let mut broken = self.jobs.broken_promises();
+        if let Figures::Metadata(figures) = &self.figures {
+            broken.extend(figures.broken_promise());
+        }
+        broken
+    }
+
+    const fn is_of_jobs(&self) -> bool {
+        !matches!(self.figures, Figures::Metadata(_))
+    }
+
     /// For people.
     pub(crate) fn describe(&self) -> String {
         let mut parts = vec![self.heading()];
@@ -128,6 +143,7 @@ impl Report {
             Figures::Backlog(figures) => backlog(figures),
             Figures::Recovery(figures) => recovery(figures),
             Figures::Renewals(figures) => renewals(figures),
+            Figures::Metadata(figures) => figures.describe(),
         });
         parts.push(self.costs());
         parts.push(self.ends());
@@ -147,10 +163,16 @@ impl Report {
             setup.result_bytes,
             crate::output::span(setup.retain_ms)
         );
-        let clients = format!(
-            "{} connections, batch {}, {}",
-            setup.connections, setup.batch, setup.calls
-        );
+        let clients = match self.is_of_jobs() {
+            true => format!(
+                "{} connections, batch {}, {}",
+                setup.connections, setup.batch, setup.calls
+            ),
+            false => format!(
+                "{} connections, one change under way each",
+                setup.connections
+            ),
+        };
         let on = format!(
             "{} cores, {:.1} GiB, Linux {}",
             machine.cores,
@@ -161,14 +183,16 @@ impl Report {
             || "not known".to_owned(),
             |sync| format!("{:.0} us before, {:.0} us after", sync.before, sync.after),
         );
-        fields(&[
+        let mut rows = vec![
             ("test", format!("{}, leasehold {}", self.test, self.version)),
             ("nodes", nodes),
             ("clients", clients),
             ("jobs", jobs),
             ("machine", on),
             ("sync of 4 KiB", sync),
-        ])
+        ];
+        rows.retain(|(what, _)| *what != "jobs" || self.is_of_jobs());
+        fields(&rows)
     }
 
     fn costs(&self) -> String {
@@ -198,16 +222,14 @@ impl Report {
     }
 
     fn ends(&self) -> String {
-        let jobs = &self.jobs;
-        let mut rows = vec![
-            ("accepted", jobs.accepted.to_string()),
-            ("completed", jobs.completed.to_string()),
-            ("submits of unknown outcome", jobs.unsure.to_string()),
-            ("results of unknown outcome", jobs.unconfirmed.to_string()),
-            ("lost", jobs.lost.to_string()),
-            ("doubled", jobs.doubled.to_string()),
-            ("damaged", jobs.damaged.to_string()),
-        ];
+        let mut rows = match &self.figures {
+            Figures::Metadata(figures) => figures.ends(),
+            Figures::Throughput(_)
+            | Figures::Latency(_)
+            | Figures::Backlog(_)
+            | Figures::Recovery(_)
+            | Figures::Renewals(_) => ends_of_jobs(&self.jobs),
+        };
         let errors = self.errors.iter();
         let errors: Vec<String> = errors
             .map(|(what, count)| format!("{what} {count}"))
@@ -219,6 +241,18 @@ impl Report {
         rows.push(("errors", errors));
         fields(&rows)
     }
+}
+
+fn ends_of_jobs(jobs: &Tally) -> Vec<(&'static str, String)> {
+    vec![
+        ("accepted", jobs.accepted.to_string()),
+        ("completed", jobs.completed.to_string()),
+        ("submits of unknown outcome", jobs.unsure.to_string()),
+        ("results of unknown outcome", jobs.unconfirmed.to_string()),
+        ("lost", jobs.lost.to_string()),
+        ("doubled", jobs.doubled.to_string()),
+        ("damaged", jobs.damaged.to_string()),
+    ]
 }
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -308,7 +342,7 @@ fn renewals(figures: &RenewalsFigures) -> String {
 }
 
 /// One row for each kind of wait, in milliseconds.
-fn spreads(rows: &[(&str, Option<Spread>)]) -> String {
+pub(super) fn spreads(rows: &[(&str, Option<Spread>)]) -> String {
     let row = |(name, spread): &(&str, Option<Spread>)| {
         let spread = (*spread)?;
         let values = [

@@ -81,7 +81,8 @@ pub(super) fn client(endpoints: impl IntoIterator<Item = String>) -> anyhow::Res
     Ok(client.build()?)
 }
 
-async fn create(client: &Client, queue: &QueuePlan) -> Result<(), ClientError> {
+/// Makes the queue as planned, where it is not there yet.
+pub(super) async fn create(client: &Client, queue: &QueuePlan) -> Result<(), ClientError> {
     let policy = v1::QueuePolicyChange {
         lease_ms: Some(millis(queue.lease)),
         retain_done_ms: Some(millis(queue.retain)),

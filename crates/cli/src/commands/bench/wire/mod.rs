@@ -29,7 +29,7 @@ pub(super) enum Calls {
 }
 
 /// A connection of its own.
-async fn connect(address: &Address) -> anyhow::Result<Channel> {
+pub(super) async fn connect(address: &Address) -> anyhow::Result<Channel> {
     let endpoint = Tcp::endpoint(address).map_err(anyhow::Error::from_boxed)?;
     let channel = endpoint.connect().await;
     channel.with_context(|| format!("connecting to {address}"))
