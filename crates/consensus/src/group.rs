@@ -204,11 +204,18 @@ impl<M: Machine> Group<M> {
         self.inner.followed.status.borrow().clone()
     }
 
-    /// Wakes when anything of the status changes but the time since others were heard: ask that of
+    /// Wakes within milliseconds when anything of the status changes but the time since others were heard: ask that of
     /// [`GroupStatus::since_quorum`] when it matters.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<GroupStatus> {
         self.inner.followed.status.clone()
+    }
+
+    /// The term in which this replica leads, none while it does not. Unlike [`Group::watch`] it wakes nobody for what a
+    /// leader does all the time.
+    #[must_use]
+    pub fn led_term(&self) -> watch::Receiver<Option<u64>> {
+        self.inner.followed.led_term.clone()
     }
 
     /// Which group this is.

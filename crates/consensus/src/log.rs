@@ -106,11 +106,14 @@ impl<M: Machine> Log<M> {
         self.shared.store.surplus(self.shared.group, kept)
     }
 
-    fn put(&self, slot: Slot, value: Bytes, done: Done) {
-        let group = self.shared.group;
-        self.shared
-            .store
-            .submit(Operation::Put { group, slot, value }, done);
+    /// Submits them so that one sync can cover all; the last one reports for all, since a failed write poisons the store.
+    fn submit(&self, operations: Vec<Operation>, done: Done) {
+        let mut operations = operations.into_iter().rev();
+        let last = operations.next().map(|last| (last, done));
+        let others = operations.map(|operation| (operation, Box::new(drop) as Done));
+        let mut all: Vec<(Operation, Done)> = last.into_iter().chain(others).collect();
+        all.reverse();
+        self.shared.store.submit_all(all);
     }
 
     async fn durably(&self, operation: Operation) -> io::Result<()> {
@@ -122,20 +125,16 @@ impl<M: Machine> Log<M> {
             .unwrap_or_else(|_| Err(io::Error::other("the log store dropped a write")))
     }
 
-    /// Writes `committed` down if this disk holds what it speaks of; else it waits for the next call.
-    fn save_what_is_committed(&self) {
+    /// What writes `committed` down if this disk holds what it speaks of; else it waits for the next call.
+    fn what_is_committed(&self) -> Option<Operation> {
         let mut state = self.state();
-        let Some(committed) = state.unsaved.filter(|id| state.flushed >= Some(*id)) else {
-            return;
-        };
-        state.unsaved = None;
-        drop(state);
-        // A failed write poisons the store, so the next append reports it; there is nobody to tell here.
-        self.put(
-            Slot::Committed,
-            disk::encode_log_id(&committed),
-            Box::new(drop),
-        );
+        let flushed = state.flushed;
+        let committed = state.unsaved.take_if(|id| flushed >= Some(*id))?;
+        Some(Operation::Put {
+            group: self.shared.group,
+            slot: Slot::Committed,
+            value: disk::encode_log_id(&committed),
+        })
     }
 
     /// The callback for an append that ends at `last`.
@@ -331,8 +330,10 @@ impl<M: Machine> RaftLogStorage<Types<M>> for Log<M> {
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        self.save_what_is_committed();
         let Shared { group, store, .. } = &*self.shared;
+        if let Some(committed) = self.what_is_committed() {
+            store.submit(committed, Box::new(drop));
+        }
         store
             .slot(*group, Slot::Committed)
             .map(disk::decode_log_id)
@@ -349,18 +350,10 @@ impl<M: Machine> RaftLogStorage<Types<M>> for Log<M> {
             callback.io_completed(Ok(()));
             return Ok(());
         };
-        self.save_what_is_committed();
-        let mut operations = self.operations(&entries);
+        let mut operations: Vec<Operation> = self.what_is_committed().into_iter().collect();
+        operations.extend(self.operations(&entries));
         self.state().recent.extend(entries);
-        let done = self.appended(last, callback);
-        let Some(last_operation) = operations.pop() else {
-            return Ok(());
-        };
-        for operation in operations {
-            // A failed write poisons the store, so the last operation reports for all.
-            self.shared.store.submit(operation, Box::new(drop));
-        }
-        self.shared.store.submit(last_operation, done);
+        self.submit(operations, self.appended(last, callback));
         Ok(())
     }
 

@@ -152,6 +152,14 @@ pub trait LogStore: Send + Sync + 'static {
     /// An operation that breaks a rule of [`Operation`] gets `InvalidInput`, changes nothing, and harms no other.
     fn submit(&self, operation: Operation, done: Done);
 
+    /// Takes operations one after the other, each as [`submit`](Self::submit) does, and lets one sync cover them: the
+    /// writer does not begin between two of them.
+    fn submit_all(&self, operations: Vec<(Operation, Done)>) {
+        for (operation, done) in operations {
+            self.submit(operation, done);
+        }
+    }
+
     /// The entries of a range that there are, in order; at least one if there is any, then as many as fit in
     /// `max_bytes`.
     ///

@@ -17,6 +17,9 @@ use crate::types::Types;
 /// A leader that no majority has answered for this many leases is not believed to get anything through any more.
 const SILENT_LEASES: u32 = 2;
 
+/// Between two looks at least. A busy engine has news thousands of times a second, and each wakes all who watch.
+const BREATH: Duration = Duration::from_millis(2);
+
 type Metrics<M> = WatchReceiverOf<Types<M>, RaftMetrics<Types<M>>>;
 
 /// What is known of a group, as it changes.
@@ -25,6 +28,8 @@ pub(super) struct Followed {
     /// Whether this replica leads and a majority still answers. Apart from the status, because it changes rarely and
     /// every proposal under way waits on it.
     pub(super) leading: watch::Receiver<bool>,
+    /// The term in which this replica leads. Apart from the status as well, for those who act only when it changes.
+    pub(super) led_term: watch::Receiver<Option<u64>>,
 }
 
 impl Followed {
@@ -32,10 +37,12 @@ impl Followed {
     pub(super) async fn start<M: Machine>(engine: &Engine<M>, timings: Timings) -> Self {
         let (status_out, status) = watch::channel(GroupStatus::default());
         let (leading_out, leading) = watch::channel(false);
+        let (led_term_out, led_term) = watch::channel(None);
         let mut follower = Follower {
             metrics: engine.metrics(),
             status: status_out,
             leading: leading_out,
+            led_term: led_term_out,
             silent: timings.leader_lease() * SILENT_LEASES,
             look_again: timings.params().heartbeat,
         };
@@ -43,7 +50,11 @@ impl Followed {
         let _ended = follower.metrics.changed().await;
         follower.publish(GroupStatus::of(&follower.metrics.borrow_watched()));
         tokio::spawn(follower.run());
-        Self { status, leading }
+        Self {
+            status,
+            leading,
+            led_term,
+        }
     }
 }
 
@@ -51,6 +62,7 @@ struct Follower<M: Machine> {
     metrics: Metrics<M>,
     status: watch::Sender<GroupStatus>,
     leading: watch::Sender<bool>,
+    led_term: watch::Sender<Option<u64>>,
     silent: Duration,
     /// A leader is looked at this often although nothing was said: its silence is what matters.
     look_again: Duration,
@@ -65,6 +77,7 @@ impl<M: Machine> Follower<M> {
             if stopped {
                 return;
             }
+            sleep(BREATH).await;
             tokio::select! {
                 biased;
                 changed = self.metrics.changed() => if changed.is_err() {
@@ -80,8 +93,8 @@ impl<M: Machine> Follower<M> {
             .since_quorum()
             .is_none_or(|since| since < self.silent);
         let leading = status.is_leader() && heard;
-        self.leading
-            .send_if_modified(|before| std::mem::replace(before, leading) != leading);
+        tell(&self.leading, leading);
+        tell(&self.led_term, status.is_leader().then_some(status.term));
         self.status.send_if_modified(|before| {
             let news = !status.differs_in_time_only(before);
             *before = status;
@@ -95,4 +108,13 @@ impl<M: Machine> Follower<M> {
         let why = "the raft engine ended without a word; see the log for a panic";
         self.publish(last.stopped(Some(why.to_owned())));
     }
+}
+
+/// Wakes those who watch only where there is news.
+fn tell<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
+    sender.send_if_modified(|before| {
+        let is_news = *before != value;
+        *before = value;
+        is_news
+    });
 }

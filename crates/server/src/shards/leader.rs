@@ -153,7 +153,7 @@ impl Leader {
 
     async fn run(&mut self, mailbox: &mut mpsc::Receiver<Event>) -> Ended {
         let shared = self.shared.clone();
-        let mut status = shared.group.watch();
+        let mut led_term = shared.group.led_term();
         let mut metadata = shared.context.cluster.applied();
         let mut disk = shared.context.disk.clone();
         // SUBTLE: a leadership that begins on a full disk stays. Where all disks are full, each node would give it away at
@@ -168,9 +168,7 @@ impl Leader {
             tokio::select! {
                 biased;
                 () = shared.stop.cancelled() => return Ended::Stopped,
-                changed = status.changed() => if changed.is_err() || !self.still_leads() {
-                    return Ended::Lost;
-                },
+                _ended_or_another = led_term.wait_for(|term| *term != Some(self.term)) => return Ended::Lost,
                 Some(landed) = self.flights.next() => if let Some(ended) = self.land(landed) {
                     return ended;
                 },
@@ -191,12 +189,6 @@ impl Leader {
     /// The shard clock.
     fn now(&self) -> Timestamp {
         self.clock.stamp(self.monotonic())
-    }
-
-    fn still_leads(&self) -> bool {
-        let status = self.shared.group.watch();
-        let status = status.borrow();
-        status.is_leader() && status.term == self.term
     }
 
     /// The dispatcher is to be asked with the next entry.

@@ -128,15 +128,20 @@ impl Shared {
         self.notify.notify_one();
     }
 
-    pub(crate) fn submit(&self, operation: Operation, done: Done) {
+    pub(crate) fn submit_all(&self, operations: Vec<(Operation, Done)>) {
+        let mut refused = Vec::new();
         let mut state = self.state();
-        if let Some(refusal) = state.refusal() {
-            drop(state);
-            return done(Err(refusal));
+        for (operation, done) in operations {
+            match state.refusal() {
+                Some(refusal) => refused.push((done, refusal)),
+                None => state.queue(operation, done),
+            }
         }
-        state.queue(operation, done);
         drop(state);
         self.wake_writer();
+        for (done, refusal) in refused {
+            done(Err(refusal));
+        }
     }
 
     pub(crate) fn close(&self) {

@@ -126,7 +126,11 @@ impl Drop for SegmentedLog {
 
 impl LogStore for SegmentedLog {
     fn submit(&self, operation: Operation, done: Done) {
-        self.shared.submit(operation, done);
+        self.shared.submit_all(vec![(operation, done)]);
+    }
+
+    fn submit_all(&self, operations: Vec<(Operation, Done)>) {
+        self.shared.submit_all(operations);
     }
 
     fn entries(
