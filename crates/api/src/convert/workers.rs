@@ -33,6 +33,8 @@ pub struct Hello {
     pub leases: Vec<Renewal>,
     /// Its region, where that is not the gateway's.
     pub region: Option<RegionName>,
+    /// The answer that ends a lease gives its slot back, without a word of the worker.
+    pub slots_return: bool,
 }
 
 impl TryFrom<v1::WorkerHello> for Hello {
@@ -46,6 +48,7 @@ impl TryFrom<v1::WorkerHello> for Hello {
             supply: labels::supply(wire.supply)?,
             leases: renewals(&wire.leases)?,
             region: parsed_if_given("region", &wire.region)?,
+            slots_return: wire.slots_return,
         })
     }
 }
@@ -60,6 +63,7 @@ impl From<&Hello> for v1::WorkerHello {
             supply: Some((&hello.supply).into()),
             leases: hello.leases.iter().map(Into::into).collect(),
             region: region.unwrap_or_default().to_owned(),
+            slots_return: hello.slots_return,
         }
     }
 }

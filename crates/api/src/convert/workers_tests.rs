@@ -29,6 +29,7 @@ fn hello() -> Hello {
             phase: WorkPhase::Uploading,
         }],
         region: Some("eu".parse().unwrap()),
+        slots_return: true,
     }
 }
 

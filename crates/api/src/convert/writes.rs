@@ -182,6 +182,7 @@ fn answer(write: &Write, number: u64, answer: v1::write_answer::Answer) -> v1::W
         fence: write.fence.to_string(),
         number,
         answer: Some(answer),
+        ..v1::WriteAnswer::default()
     }
 }
 

@@ -187,6 +187,7 @@ impl WorkerBuilder {
                 "" => None,
                 region => Some(region.parse().map_err(|error| malformed("region", error))?),
             },
+            slots_return: false,
         })
     }
 }

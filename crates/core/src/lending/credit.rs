@@ -6,11 +6,14 @@ use super::Arrival;
 
 #[derive(Debug, Clone)]
 pub(super) struct Credit {
-    /// As the worker counted when it had received `received` assignments.
+    /// As the worker counted when it had received `received` assignments and got `returned` slots back.
     free: u32,
     received: u64,
+    returned: u64,
     /// Assignments passed on over this connection.
     sent: u64,
+    /// Slots given back over this connection.
+    given_back: u64,
     closed: bool,
     message: u64,
     /// Messages heard, whatever their numbers.
@@ -23,7 +26,9 @@ impl Credit {
         Self {
             free: 0,
             received: 0,
+            returned: 0,
             sent: 0,
+            given_back: 0,
             closed: false,
             message: 0,
             spoken: 0,
@@ -38,22 +43,29 @@ impl Credit {
     }
 
     /// A worker that claims more than it was sent is taken to have received all of it.
-    pub(super) fn set(&mut self, free: u32, received: u64) {
+    pub(super) fn set(&mut self, free: u32, received: u64, returned: u64) {
         self.free = free;
         self.received = received.min(self.sent);
+        self.returned = returned.min(self.given_back);
+    }
+
+    /// The worker is told that a slot of its is free again.
+    pub(super) const fn give_back(&mut self) {
+        self.given_back += 1;
     }
 
     pub(super) const fn close(&mut self) {
         self.closed = true;
     }
 
-    /// What the worker counted as free, less what it had not received when it counted.
+    /// What the worker counted as free and what it was given back since, less what it had not received when it counted.
     pub(super) fn lendable(&self) -> u32 {
         if self.closed {
             return 0;
         }
-        let on_their_way = u32::try_from(self.sent - self.received).unwrap_or(u32::MAX);
-        self.free.saturating_sub(on_their_way)
+        let free = u64::from(self.free) + (self.given_back - self.returned);
+        let on_their_way = self.sent - self.received;
+        u32::try_from(free.saturating_sub(on_their_way)).unwrap_or(u32::MAX)
     }
 
     /// One assignment goes to the worker, if a slot is free for it.

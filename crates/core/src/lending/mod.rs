@@ -158,9 +158,15 @@ impl Lending {
         self.credit.heard(number, now);
     }
 
-    /// The worker says how many slots are free, having received so many assignments on this connection.
-    pub fn credit(&mut self, free: u32, received: u64) {
-        self.credit.set(free, received);
+    /// The worker says how many slots are free, having received so many assignments on this connection, and so many
+    /// slots [given back](Self::give_back).
+    pub fn credit(&mut self, free: u32, received: u64, returned: u64) {
+        self.credit.set(free, received, returned);
+    }
+
+    /// The worker is being told that a lease of its is over, and that the slot counts as free.
+    pub const fn give_back(&mut self) {
+        self.credit.give_back();
     }
 
     /// The worker wants no more.

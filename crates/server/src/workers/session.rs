@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use leasehold_api::convert::workers::Hello;
 use leasehold_api::v1;
 use leasehold_api::v1::gateway_message::Body;
+use leasehold_api::v1::write_answer::Answer;
 use leasehold_core::lending::{Arrival, Lending, Pace};
-use leasehold_types::{NodeId, QueueName, RegionName, SessionId, ShardEpoch, ShardId, Timestamp};
+use leasehold_types::{
+    ErrorCode, NodeId, QueueName, RegionName, SessionId, ShardEpoch, ShardId, Timestamp,
+};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -62,6 +65,8 @@ pub(super) struct Session {
     pub(super) outlet: Outlet,
     /// Where the calls of a unary session find what it was handed.
     pub(super) inbox: Option<Inbox>,
+    /// An answer that ends a lease gives its slot back.
+    slots_return: bool,
     /// What every offer of the session has in common.
     offer: v1::WorkerOffer,
     state: Mutex<State>,
@@ -101,6 +106,7 @@ impl Session {
         Self {
             id: hello.session,
             kind: identity.kind,
+            slots_return: hello.slots_return,
             offer: v1::WorkerOffer {
                 session: hello.session.to_string(),
                 worker: hello.worker.to_string(),
@@ -170,6 +176,17 @@ impl Session {
         }
     }
 
+    /// Tells the worker what became of its write. Where slots return, its slot is free once it has been told, and not
+    /// before: an assignment in its place must come behind the answer.
+    pub(super) fn answer(&self, mut answer: v1::WriteAnswer) {
+        answer.slot_back = self.slots_return && ends_lease(&answer);
+        let gives_back = answer.slot_back;
+        self.send(Body::Write(answer));
+        if gives_back {
+            self.change(Lending::give_back);
+        }
+    }
+
     /// Ends the session: it is handed nothing more. The first reason stands.
     pub(super) fn end(&self, why: End) {
         self.state().end.get_or_insert(why);
@@ -204,10 +221,37 @@ impl Session {
     }
 }
 
+/// Whether the lease that a write was made under is certainly over: the write was carried out, or came too late.
+fn ends_lease(answer: &v1::WriteAnswer) -> bool {
+    match &answer.answer {
+        Some(Answer::Completed(_) | Answer::Failed(_) | Answer::Released(_)) => true,
+        Some(Answer::Error(error)) => ErrorCode::from_name(&error.code).is_some_and(is_too_late),
+        None => false,
+    }
+}
+
+const fn is_too_late(code: ErrorCode) -> bool {
+    match code {
+        ErrorCode::StaleFence | ErrorCode::NotFound => true,
+        ErrorCode::NotLeader
+        | ErrorCode::Unavailable
+        | ErrorCode::Unknown
+        | ErrorCode::InvalidArgument
+        | ErrorCode::AlreadyExists
+        | ErrorCode::FailedPrecondition
+        | ErrorCode::Conflict
+        | ErrorCode::ResourceExhausted
+        | ErrorCode::PermissionDenied
+        | ErrorCode::Unsupported
+        | ErrorCode::Internal => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::workers::outlet;
+    use leasehold_api::ApiError;
     use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::from_micros(1);
@@ -218,6 +262,7 @@ mod tests {
             session: SessionId::from_random(7).to_string(),
             worker: "gpu-1".to_owned(),
             queues: vec!["chat".to_owned()],
+            slots_return: true,
             ..v1::WorkerHello::default()
         });
         let identity = Identity {
@@ -239,7 +284,7 @@ mod tests {
         let (outlet, mut worker) = outlet::channel();
         let session = session(outlet);
         assert_eq!(handed(&session, 1), Handed::Back, "nothing is free");
-        session.change(|lending| lending.credit(1, 0));
+        session.change(|lending| lending.credit(1, 0, 0));
         assert_eq!(handed(&session, 2), Handed::Over);
         assert!(worker.try_recv().is_ok());
         assert_eq!(handed(&session, 3), Handed::Back, "the slot is taken");
@@ -248,11 +293,43 @@ mod tests {
         assert!(worker.try_recv().is_err());
     }
 
+    fn answered(answer: Answer) -> v1::WriteAnswer {
+        v1::WriteAnswer {
+            answer: Some(answer),
+            ..v1::WriteAnswer::default()
+        }
+    }
+
+    #[test]
+    fn slot_comes_back_with_the_answer_that_ends_its_lease_and_with_no_other() {
+        let (outlet, mut worker) = outlet::channel();
+        let session = session(outlet);
+        session.change(|lending| lending.credit(1, 0, 0));
+        assert_eq!(handed(&session, 1), Handed::Over);
+        let later = Answer::Error(ApiError::unavailable("later").into());
+        session.answer(answered(later));
+        assert_eq!(handed(&session, 2), Handed::Back, "it works on");
+        session.answer(answered(Answer::Completed(v1::CompleteResponse::default())));
+        assert_eq!(handed(&session, 3), Handed::Over);
+        let mut said = Vec::new();
+        while let Ok(Ok(message)) = worker.try_recv() {
+            said.extend(message.body);
+        }
+        let back: Vec<Option<bool>> = said
+            .iter()
+            .map(|body| match body {
+                Body::Write(answer) => Some(answer.slot_back),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(back, [None, Some(false), Some(true), None]);
+    }
+
     #[test]
     fn worker_that_is_gone_ends_its_session_with_the_first_grant() {
         let (outlet, worker) = outlet::channel();
         let session = session(outlet);
-        session.change(|lending| lending.credit(1, 0));
+        session.change(|lending| lending.credit(1, 0, 0));
         drop(worker);
         assert_eq!(handed(&session, 1), Handed::Unknown);
         assert!(session.ended.is_cancelled());

@@ -128,7 +128,9 @@ impl Inner {
             }
             Some(In::Credit(credit)) => {
                 let free = free_slots("credit.free", credit.free)?;
-                session.change(|lending| lending.credit(free, credit.received));
+                session.change(|lending| {
+                    lending.credit(free, credit.received, credit.returned);
+                });
             }
             Some(In::Renew(renew)) => self.forward_renewals(session, number, renew.renewals)?,
             Some(In::Complete(complete)) => self.write(session, number, complete.into()),

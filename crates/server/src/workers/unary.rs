@@ -98,8 +98,7 @@ fn hello(request: v1::LeaseRequest) -> Result<Hello, ApiError> {
         worker: request.worker,
         queues: request.queues,
         supply: request.supply,
-        leases: Vec::new(),
-        region: String::new(),
+        ..v1::WorkerHello::default()
     };
     Ok(Hello::try_from(hello)?)
 }
@@ -222,7 +221,7 @@ impl Turn {
         let now = self.inner.now();
         self.session.change(|lending| {
             lending.heard(0, now);
-            lending.credit(free, u64::MAX);
+            lending.credit(free, u64::MAX, 0);
         });
     }
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use leasehold_api::convert::{job_id, writes as convert};
-use leasehold_api::v1::gateway_message::Body;
 use leasehold_api::v1::shard_answer::Answer;
 use leasehold_api::v1::shard_call::Call;
 use leasehold_api::v1::worker_write::Write as Wire;
@@ -247,8 +246,8 @@ impl Named {
         v1::WriteAnswer {
             job_id: self.job_id,
             fence: self.fence,
-            number: 0,
             answer: Some(WriteAnswer::Error(error.into())),
+            ..v1::WriteAnswer::default()
         }
     }
 }
@@ -257,7 +256,7 @@ impl Reply {
     fn tell(self, answer: v1::WriteAnswer) {
         match self {
             Self::Stream { session, number } => {
-                session.send(Body::Write(v1::WriteAnswer { number, ..answer }));
+                session.answer(v1::WriteAnswer { number, ..answer });
             }
             Self::Call(waits) => {
                 let _may_have_left = waits.send(answer);

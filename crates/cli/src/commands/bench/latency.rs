@@ -231,7 +231,9 @@ impl Hand {
                 if let (Some(at), Some(sent)) = (self.run.reported(&reported), sent) {
                     self.ended(at, sent);
                 }
-                self.credit();
+                if !reported.slot_back {
+                    self.credit();
+                }
             }
             Heard::Renewed(_) => {}
         }

@@ -234,7 +234,7 @@ impl Hand {
 
     /// Finishes what is held and waits for the answers, so that no lease has to run out before the job goes on.
     async fn end(mut self) -> anyhow::Result<()> {
-        self.worker.credit(0);
+        self.worker.leave();
         while let Some(assignment) = self.held.pop_front() {
             self.finish(&assignment);
         }
@@ -250,9 +250,9 @@ impl Hand {
         Ok(())
     }
 
-    /// Takes in everything that has come, then says at most once how many slots are free.
+    /// Takes in everything that has come, then says at most once how many slots are free, unless they came back anyway.
     fn turn(&mut self, first: Result<Heard, Status>) -> Result<(), Status> {
-        let (mut answered, mut completed) = (0, 0);
+        let (mut unsaid, mut completed) = (0, 0);
         let mut next = Some(first);
         while let Some(heard) = next {
             match heard? {
@@ -261,14 +261,14 @@ impl Hand {
                     let ended = self.shared.run.reported(&reported);
                     completed += usize::from(ended.is_some());
                     self.taken = self.taken.saturating_sub(1);
-                    answered += 1;
+                    unsaid += usize::from(!reported.slot_back);
                 }
                 Heard::Renewed(_) => {}
             }
             next = self.worker.heard_by_now();
         }
         self.shared.room.add_permits(completed);
-        if answered > 0 {
+        if unsaid > 0 {
             self.credit();
         }
         Ok(())

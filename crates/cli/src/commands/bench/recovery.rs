@@ -147,6 +147,7 @@ async fn first_lease(bench: &Bench, run: &Run, start: Instant) -> anyhow::Result
     let (took, mut worker, assignment) = leased.await?;
     run.delivered(&assignment);
     run.reporting(&assignment);
+    worker.leave();
     worker.complete(&assignment, bench.result());
     loop {
         if let Heard::Reported(reported) = worker.hear().await? {

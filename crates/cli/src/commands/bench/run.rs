@@ -253,6 +253,7 @@ mod tests {
         Reported {
             job_id: run.mint.id(slices, number),
             outcome: Ok(false),
+            slot_back: true,
         }
     }
 

@@ -93,7 +93,11 @@ impl Desk {
         line.offered = Some(free);
         line.next_credit = now + interval;
         let received = line.received;
-        Some(Body::Credit(v1::WorkerCredit { free, received }))
+        Some(Body::Credit(v1::WorkerCredit {
+            free,
+            received,
+            ..v1::WorkerCredit::default()
+        }))
     }
 
     fn report(&mut self, now: Instant, room: usize, bodies: &mut Vec<Body>) {

@@ -46,6 +46,7 @@ impl Scene {
             supply: Supply::default(),
             leases: Vec::new(),
             region: None,
+            slots_return: false,
         };
         let mut scene = Self {
             desk: Desk::new(me, slots, GRACE),
@@ -132,6 +133,7 @@ impl Scene {
             fence: key(number).fence.to_string(),
             number: self.last,
             answer: Some(answer),
+            ..v1::WriteAnswer::default()
         }));
     }
 

@@ -48,7 +48,7 @@ impl Story {
     fn says_free(&mut self, free: u32, received: u64) {
         self.message += 1;
         self.lending.heard(self.message, self.now);
-        self.lending.credit(free, received);
+        self.lending.credit(free, received, 0);
     }
 
     fn passes(&mut self, span: Duration) {
@@ -121,6 +121,34 @@ fn slot_that_comes_free_is_lent_again() {
     story.says_free(1, 1);
     let offer = story.only_offer();
     assert_eq!((offer.shard, offer.free, offer.granted_seen), (HOME, 1, 1));
+}
+
+#[test]
+fn slot_that_is_given_back_is_lent_again_without_a_word_of_the_worker() {
+    let mut story = Story::lending_home(1);
+    assert_eq!(story.arrives(HOME, 1), Arrival::Taken);
+    story.lending.give_back();
+    let offer = story.only_offer();
+    assert_eq!((offer.shard, offer.free, offer.granted_seen), (HOME, 1, 1));
+}
+
+#[test]
+fn slot_that_was_given_back_and_then_said_to_be_free_is_one_slot() {
+    let mut story = Story::lending_home(2);
+    assert_eq!(story.arrives(HOME, 1), Arrival::Taken);
+    story.lending.give_back();
+    // Said before the answer was read: one is taken still, as the worker sees it.
+    story.lending.credit(1, 1, 0);
+    assert_eq!(story.lending.lendable(story.now), 2);
+    story.lending.credit(2, 1, 1);
+    assert_eq!(story.lending.lendable(story.now), 2);
+}
+
+#[test]
+fn worker_that_claims_more_returns_than_there_were_is_lent_no_more_for_it() {
+    let mut story = Story::lending_home(1);
+    story.lending.credit(1, 0, 9);
+    assert_eq!(story.lending.lendable(story.now), 1);
 }
 
 #[test]

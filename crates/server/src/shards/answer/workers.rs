@@ -167,8 +167,8 @@ fn refused((job_id, fence): (String, String), error: ApiError) -> v1::WriteAnswe
     v1::WriteAnswer {
         job_id,
         fence,
-        number: 0,
         answer: Some(v1::write_answer::Answer::Error(error.into())),
+        ..v1::WriteAnswer::default()
     }
 }
 

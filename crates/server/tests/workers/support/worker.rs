@@ -131,8 +131,12 @@ impl TestWorker {
 
     pub(crate) async fn free(&mut self, free: u32) {
         let received = self.received;
-        self.say(Body::Credit(v1::WorkerCredit { free, received }))
-            .await;
+        self.say(Body::Credit(v1::WorkerCredit {
+            free,
+            received,
+            ..v1::WorkerCredit::default()
+        }))
+        .await;
     }
 
     /// The next message, whatever it is; none when the stream ended.

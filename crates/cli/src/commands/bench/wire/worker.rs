@@ -39,6 +39,8 @@ pub(in super::super) struct Reported {
     pub(in super::super) job_id: String,
     /// Whether it was accepted before; or the name of the code with which it was refused.
     pub(in super::super) outcome: Result<bool, String>,
+    /// Whether its slot counts as free without a word.
+    pub(in super::super) slot_back: bool,
 }
 
 /// Speaks without waiting. What it may have under way is bounded by its slots.
@@ -58,6 +60,7 @@ struct Session {
     messages: Streaming<v1::GatewayMessage>,
     number: u64,
     received: u64,
+    returned: u64,
 }
 
 struct Unary {
@@ -96,6 +99,14 @@ impl Worker {
         match &mut self.line {
             Line::Session(session) => session.credit(free),
             Line::Unary(unary) => unary.lease(free),
+        }
+    }
+
+    /// Wants no more jobs, also for the slots that come free from now on.
+    pub(in super::super) fn leave(&mut self) {
+        match &mut self.line {
+            Line::Session(session) => session.say(Out::Leaving(v1::WorkerLeaving {})),
+            Line::Unary(unary) => unary.lease(0),
         }
     }
 
@@ -155,6 +166,7 @@ impl Session {
             session: session.to_string(),
             worker: worker_name(session),
             queues: vec![queue.to_owned()],
+            slots_return: true,
             ..v1::WorkerHello::default()
         };
         let hello = v1::WorkerMessage {
@@ -173,12 +185,17 @@ impl Session {
             messages,
             number: 1,
             received: 0,
+            returned: 0,
         })
     }
 
     fn credit(&mut self, free: u32) {
-        let received = self.received;
-        self.say(Out::Credit(v1::WorkerCredit { free, received }));
+        let (received, returned) = (self.received, self.returned);
+        self.say(Out::Credit(v1::WorkerCredit {
+            free,
+            received,
+            returned,
+        }));
     }
 
     fn say(&mut self, body: Out) {
@@ -201,7 +218,10 @@ impl Session {
                 self.received += 1;
                 Some(Heard::Assigned(assignment))
             }
-            Some(In::Write(answer)) => Some(Heard::Reported(answer.into())),
+            Some(In::Write(answer)) => {
+                self.returned += u64::from(answer.slot_back);
+                Some(Heard::Reported(answer.into()))
+            }
             Some(In::Renewed(renewed)) => Some(Heard::Renewed(renewed)),
             Some(In::Opened(_) | In::Leaving(_)) | None => None,
         })
@@ -249,7 +269,11 @@ impl Unary {
                 Ok(answer) => Ok(answer.into_inner().repeated),
                 Err(status) => Err(leasehold_api::ApiError::from(status).code.to_string()),
             };
-            Ok(Ended::Other(Heard::Reported(Reported { job_id, outcome })))
+            Ok(Ended::Other(Heard::Reported(Reported {
+                job_id,
+                outcome,
+                slot_back: false,
+            })))
         };
         self.under_way.push(call.boxed());
     }
@@ -296,6 +320,7 @@ impl From<v1::WriteAnswer> for Reported {
         Self {
             job_id: answer.job_id,
             outcome,
+            slot_back: answer.slot_back,
         }
     }
 }
