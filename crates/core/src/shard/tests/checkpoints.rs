@@ -321,6 +321,21 @@ fn job_that_comes_and_goes_between_two_checkpoints_is_never_written() {
 }
 
 #[test]
+fn run_that_went_before_the_freeze_and_came_again_is_the_next_checkpoint_s() {
+    let mut shard = short_lived();
+    finish(&mut shard, 1);
+    purge_all(&mut shard);
+    shard.state.freeze();
+    shard.submit(submit(2));
+    assert!(shard.state.take_frozen(100).is_empty());
+    let frozen = shard.state.freeze();
+    let portion = shard.state.take_frozen(100);
+    let kept = portion.runs[0].entries.iter().map(FrozenEntry::kept);
+    let sequences: Vec<u64> = kept.map(|kept| kept.sequence()).collect();
+    assert_eq!((frozen.head.arrivals, sequences), (2, vec![1]));
+}
+
+#[test]
 fn memory_holds_no_payload_once_it_is_written() {
     let mut shard = Fixture::new();
     for number in 0..40 {

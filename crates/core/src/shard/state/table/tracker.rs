@@ -248,7 +248,12 @@ impl Tracker {
         let packs = runs.get(&number).map_or(0, |run| run.packs);
         let frozen = match self.before.remove(&number) {
             Some(before) => self.take_changed(runs.get_mut(&number), number, (&before, packs)),
-            None => take_unchanged(runs.get_mut(&number)?, number),
+            // SUBTLE: one that came and went before the freeze, and came again after it, was not there at the freeze:
+            // all that is in it is the next checkpoint's.
+            None => {
+                let as_frozen = |run: &&mut Box<Run>| run.changed_for != self.next;
+                take_unchanged(runs.get_mut(&number).filter(as_frozen)?, number)
+            }
         };
         let is_over = frozen.entries.is_empty();
         if let Some(run) = runs.get_mut(&number) {
