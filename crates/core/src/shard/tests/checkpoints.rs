@@ -256,7 +256,7 @@ fn play(replica: &mut Replica, seed: u64, twin: &ShardState) {
 }
 
 fn live(entries: &[Entry]) {
-    let mut shard = Shard::new();
+    let mut shard = Shard::forgetful();
     let mut replica = Replica::new(&shard.state);
     for entry in entries {
         let (batch, applied) = shard.enter(entry);
