@@ -109,7 +109,8 @@ impl Pair {
 fn through_rows(state: &ShardState) -> ShardState {
     let mut state = state.clone();
     let head = shard::encode_head(&state.freeze());
-    let runs = state.take_frozen(usize::MAX).runs.into_iter();
+    let taken = state.take_frozen(usize::MAX).unwrap_or_default();
+    let runs = taken.runs.into_iter();
     let rows =
         runs.map(|run| shard::encode_run(run.packs, run.entries.iter().map(FrozenEntry::kept)));
     let mut reader = shard::Reader::default();

@@ -2,10 +2,12 @@
 //!
 //! Parts are read and given one by one, so that no copy of a large shard is made on the way.
 
+use std::sync::Arc;
+
 use leasehold_types::{Incarnation, JobId, QueueName, ShardEpoch, Timestamp};
 
 use super::table::Places;
-use super::{Entry, Owner, PlacedPolicy, Remembered, Rows, ShardState};
+use super::{Owner, PlacedPolicy, Remembered, Rows, ShardState};
 use crate::shard::job::Job;
 
 /// The few numbers that are the shard's own.
@@ -31,7 +33,7 @@ pub enum Kept {
     /// A job, and the rows of its own that the checkpoint has.
     Held(Box<Job>, Rows),
     /// What is remembered of a job that was purged.
-    Gone(Remembered),
+    Gone(Arc<Remembered>),
 }
 
 impl Kept {
@@ -97,11 +99,6 @@ impl ShardState {
         self.jobs.iter()
     }
 
-    /// Everything that is kept of jobs, in the order of their arrival.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.jobs.entries()
-    }
-
     /// Puts a state together again and derives everything that is not stored.
     ///
     /// # Errors
@@ -126,9 +123,8 @@ impl ShardState {
     }
 
     fn restore_run(&mut self, run: KeptRun, places: &mut Places) -> Result<(), PartsError> {
-        let mut last = None;
+        let last = run.kept.last().map(Kept::sequence);
         for entry in run.kept {
-            last = Some(entry.sequence());
             match entry {
                 Kept::Held(job, rows) => self.restore(*job, rows, places)?,
                 Kept::Gone(entry) => self.restore_memory(entry, places)?,
@@ -152,7 +148,11 @@ impl ShardState {
         Ok(())
     }
 
-    fn restore_memory(&mut self, entry: Remembered, places: &mut Places) -> Result<(), PartsError> {
+    fn restore_memory(
+        &mut self,
+        entry: Arc<Remembered>,
+        places: &mut Places,
+    ) -> Result<(), PartsError> {
         self.check_arrival(entry.job, entry.sequence)?;
         self.keys.remember(&entry);
         self.jobs.restore_memory(entry, places);
@@ -175,12 +175,8 @@ impl ShardState {
     #[cfg(test)]
     pub(in crate::shard) fn rebuilt(&self) -> Self {
         let policies = self.policies().map(|(q, p)| (q.clone(), p.clone()));
-        let kept = self.entries().map(|entry| match entry {
-            Entry::Held(slot) => Kept::Held(Box::new(slot.job().clone()), slot.rows()),
-            Entry::Gone(entry) => Kept::Gone(entry.as_ref().clone()),
-        });
-        let runs = kept.map(|entry| KeptRun {
-            kept: vec![entry],
+        let runs = self.jobs.entries().map(|entry| KeptRun {
+            kept: vec![entry.kept()],
             ..KeptRun::default()
         });
         let mut rebuilt =

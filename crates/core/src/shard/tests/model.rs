@@ -64,6 +64,7 @@ pub(super) enum Kind {
     Stale,
     WrongState,
     TooManyReleases,
+    TooManyRedrives,
 }
 
 /// A shard with one queue.
@@ -358,6 +359,9 @@ impl Model {
         if job.life != Life::Dead {
             return Kind::WrongState;
         }
+        if job.tries.redriven == 20 {
+            return Kind::TooManyRedrives;
+        }
         job.life = Life::Ready;
         job.deadline = deadline;
         job.tries = Tries {
@@ -460,6 +464,7 @@ fn refusal_kind(refusal: &Refusal) -> Kind {
         Refusal::StaleFence { .. } => Kind::Stale,
         Refusal::WrongState { .. } => Kind::WrongState,
         Refusal::TooManyReleases { .. } => Kind::TooManyReleases,
+        Refusal::TooManyRedrives { .. } => Kind::TooManyRedrives,
         Refusal::UnknownQueue(_) | Refusal::Full { .. } | Refusal::Invalid(_) => {
             panic!("a bound of the shard was reached: {refusal}")
         }

@@ -135,6 +135,7 @@ impl Applying<'_> {
             state,
             tries: Tries::default(),
             last_fence: None,
+            recent: None,
         };
         let body = JobBody {
             // A slice of the entry, which stays in memory with it until the next checkpoint has the payload.
