@@ -4,6 +4,8 @@
 //! Keys are numbers in big-endian order, so that jobs that came together lie together: what a queue writes and removes
 //! is at the two ends of its tables.
 
+use std::fmt::Display;
+
 use bytes::{Buf, Bytes};
 use leasehold_core::shard::job::AttemptRecord;
 use leasehold_core::shard::state::{
@@ -191,11 +193,15 @@ impl Iterator for Runs {
 
 impl Runs {
     fn read_run(&mut self, mut key: &[u8], row: Bytes) -> Result<KeptRun, LoadError> {
-        let read = self.reader.read(row).map_err(|error| {
-            let number = key.try_get_u64().unwrap_or_default();
-            MachineError::new("shard", format_args!("run {number}: {error}"))
-        });
-        Ok(read?)
+        let number = key.try_get_u64().unwrap_or_default();
+        let wrong =
+            |why: &dyn Display| MachineError::new("shard", format_args!("run {number}: {why}"));
+        let run = self.reader.read(row).map_err(|error| wrong(&error))?;
+        // What stands in another run's row would be put into that one, and be written there from then on.
+        match run.stray(number) {
+            Some(arrival) => Err(wrong(&format_args!("arrival {arrival} is not of it")).into()),
+            None => Ok(run),
+        }
     }
 }
 

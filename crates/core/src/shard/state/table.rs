@@ -44,9 +44,18 @@ impl Key {
 pub(super) struct Places {
     held: Vec<(Key, u64)>,
     gone: Vec<(Key, u64)>,
+    /// The first place that is still free.
+    next: u64,
 }
 
 impl Places {
+    /// Whether a place comes after all that were asked for before it.
+    pub(super) const fn follows(&mut self, sequence: u64) -> bool {
+        let is_free = sequence >= self.next;
+        self.next = sequence.saturating_add(1);
+        is_free
+    }
+
     /// Sorts them, and gives the place of one whose id another one has.
     fn repeated(&mut self) -> Option<u64> {
         self.held.sort_unstable();
