@@ -10,7 +10,9 @@ use proptest::prelude::*;
 use super::fixture::{Fixture, SECOND, grant, job, submit};
 use super::model_agrees::{Entry, Shard, entry};
 use crate::policy::QueuePolicy;
-use crate::shard::command::{Batch, Command, ExpireReason, Fail, FailureClass, Purge, Redrive};
+use crate::shard::command::{
+    Batch, Command, ExpireReason, Fail, FailureClass, Purge, Redrive, Submit,
+};
 use crate::shard::job::{AttemptRecord, Job, Length};
 use crate::shard::outcome::{Applied, Next, Outcome};
 use crate::shard::state::{
@@ -381,6 +383,20 @@ fn memory_holds_no_payload_once_it_is_written() {
         (elsewhere.sequence, elsewhere.stored.payload),
         (7, Some(Length::new(1)))
     );
+}
+
+#[test]
+fn empty_payload_has_no_row_and_is_not_read_back() {
+    let mut shard = Fixture::new();
+    shard.submit(Submit {
+        payload: Bytes::new(),
+        ..submit(1)
+    });
+    let mut rows = Rows::default();
+    rows.write_all(&mut shard.state);
+    assert!(rows.payloads.is_empty());
+    assert_eq!(shard.state.elsewhere(job(1)), None);
+    assert!(shard.state.job(job(1)).unwrap().payload.is_empty());
 }
 
 /// A job that failed under a message so long, and is ready again.
