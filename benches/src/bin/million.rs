@@ -43,9 +43,7 @@ fn write(state: &mut ShardState) -> (FrozenHead, Vec<Bytes>) {
     loop {
         let (portion, took) = timed(|| state.take_frozen(PORTION));
         longest = longest.max(took);
-        if portion.is_empty() {
-            break;
-        }
+        let Some(portion) = portion else { break };
         let (encoded, took) = timed(|| {
             let rows = portion.runs.iter().map(|run| {
                 let kept = run.entries.iter().map(FrozenEntry::kept);

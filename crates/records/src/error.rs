@@ -1,7 +1,6 @@
 //! Why bytes are not what they were taken for.
 
 use leasehold_core::metadata;
-use leasehold_core::shard::state as shard;
 
 /// Why bytes could not be read. Every variant names the message, as it stands in `proto/leasehold/store/v1`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +56,4 @@ pub enum DecodeError {
     /// Each record can be read, but together they are no state of the metadata.
     #[error("the metadata snapshot contradicts itself")]
     Metadata(#[from] metadata::PartsError),
-    /// Each record can be read, but together they are no state of a shard.
-    #[error("the rows of the shard contradict each other")]
-    Shard(#[from] shard::PartsError),
 }

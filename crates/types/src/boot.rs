@@ -37,6 +37,15 @@ impl BootMark {
         self.0
     }
 
+    /// This mark, or the other one where this is not known.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        match self {
+            Self::UNKNOWN => other,
+            known => known,
+        }
+    }
+
     /// Whether both are known, and are different.
     const fn contradicts(self, other: Self) -> bool {
         self.0 != other.0 && self.0 != 0 && other.0 != 0

@@ -45,10 +45,15 @@ pub const ATTEMPTS_MAX: u32 = 100;
 pub const INFRASTRUCTURE_FAULTS: u32 = 10;
 /// Most times that a worker may hand a job back without it counting as an attempt.
 pub const RELEASES: u32 = 10;
-/// Attempts kept in a job's history; older ones are folded into a count.
+/// Attempts of a job that are shown: the newest. All of them stay on disk until the job goes; how many there may be is
+/// bounded by the faults that end a job, and by [`REDRIVES`].
 pub const HISTORY: usize = 128;
+/// Most times that a dead letter is put back.
+pub const REDRIVES: u32 = 20;
 /// Longest error message or tail of stderr kept with an attempt, in bytes.
 pub const DETAIL_BYTES: usize = 8 * 1024;
+/// Longest reason of a job's end, in bytes: it stays in memory as long as the job.
+pub const REASON_BYTES: usize = 256;
 /// Idempotency keys and ids remembered by one shard.
 pub const KEYS: usize = 1_000_000;
 /// Live and retained jobs held by one shard.

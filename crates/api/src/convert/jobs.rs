@@ -89,7 +89,7 @@ impl TryFrom<v1::CancelRequest> for Cancel {
     type Error = ConvertError;
 
     fn try_from(wire: v1::CancelRequest) -> Result<Self, ConvertError> {
-        at_most("reason", wire.reason.len(), limits::DETAIL_BYTES, "bytes")?;
+        at_most("reason", wire.reason.len(), limits::REASON_BYTES, "bytes")?;
         Ok(Self {
             job: job_id(&wire.job_id)?,
             reason: wire.reason,
@@ -171,9 +171,9 @@ mod tests {
     fn overlong_reason_of_a_cancel_is_refused() {
         let wire = v1::CancelRequest {
             job_id: JobId::new(VirtualShard::new(9), [1; 12]).to_string(),
-            reason: "x".repeat(limits::DETAIL_BYTES + 1),
+            reason: "x".repeat(limits::REASON_BYTES + 1),
         };
         let error = Cancel::try_from(wire).unwrap_err().to_string();
-        assert!(error.starts_with("reason is 8193"), "{error}");
+        assert!(error.starts_with("reason is 257"), "{error}");
     }
 }

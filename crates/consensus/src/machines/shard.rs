@@ -4,7 +4,7 @@
 //! Keys are numbers in big-endian order, so that jobs that came together lie together: what a queue writes and removes
 //! is at the two ends of its tables.
 
-use std::ops::Bound;
+use std::fmt::Display;
 
 use bytes::{Buf, Bytes};
 use leasehold_core::shard::job::AttemptRecord;
@@ -15,6 +15,7 @@ use leasehold_core::shard::view::{Elsewhere, StoredParts};
 use leasehold_core::shard::{Applied, Batch, ShardState};
 use leasehold_records::shard;
 use leasehold_storage::{CheckpointError, Rows, Table, View, Writing};
+use leasehold_types::limits;
 
 use crate::aside::elsewhere;
 use crate::group::Group;
@@ -77,8 +78,7 @@ impl Machine for ShardState {
         if let Some(head) = head.take() {
             return Some(Portion::Head(head));
         }
-        let frozen = self.take_frozen(PORTION_RUNS);
-        (!frozen.is_empty()).then_some(Portion::Runs(frozen))
+        self.take_frozen(PORTION_RUNS).map(Portion::Runs)
     }
 
     fn write(portion: Portion, into: &mut Writing) -> Result<Vec<u64>, CheckpointError> {
@@ -156,10 +156,10 @@ fn write_parts(job: &FrozenJob, into: &mut Writing) -> Result<(), CheckpointErro
 
 fn remove(orphan: &Orphan, into: &mut Writing) -> Result<(), CheckpointError> {
     let key = orphan.sequence.to_be_bytes();
-    if orphan.rows.payload {
+    if orphan.payload {
         into.remove(PAYLOADS, &key)?;
     }
-    if orphan.rows.result {
+    if orphan.result {
         into.remove(RESULTS, &key)?;
     }
     Ok(())
@@ -193,11 +193,15 @@ impl Iterator for Runs {
 
 impl Runs {
     fn read_run(&mut self, mut key: &[u8], row: Bytes) -> Result<KeptRun, LoadError> {
-        let read = self.reader.read(row).map_err(|error| {
-            let number = key.try_get_u64().unwrap_or_default();
-            MachineError::new("shard", format_args!("run {number}: {error}"))
-        });
-        Ok(read?)
+        let number = key.try_get_u64().unwrap_or_default();
+        let wrong =
+            |why: &dyn Display| MachineError::new("shard", format_args!("run {number}: {why}"));
+        let run = self.reader.read(row).map_err(|error| wrong(&error))?;
+        // What stands in another run's row would be put into that one, and be written there from then on.
+        match run.stray(number) {
+            Some(arrival) => Err(wrong(&format_args!("arrival {arrival} is not of it")).into()),
+            None => Ok(run),
+        }
     }
 }
 
@@ -258,20 +262,23 @@ impl Group<ShardState> {
     }
 }
 
+/// The newest attempts of a job, of which there are at least as many as are shown. Packs are read from the last one: a
+/// job that was tried very often, or that has such neighbours, costs no more than that.
 fn attempts(view: &View, job: Elsewhere) -> Result<Vec<AttemptRecord>, StoredError> {
-    if job.stored.attempts.is_none() {
-        return Ok(Vec::new());
-    }
-    let run = job.sequence / RUN;
-    let (first, last) = (pack_key(run, 0), pack_key(run, u32::MAX));
-    let bounds = (
-        Bound::Included(first.as_slice()),
-        Bound::Included(last.as_slice()),
-    );
     let mut attempts = Vec::new();
-    for row in view.scan(ATTEMPTS, bounds)? {
-        let (_, pack) = row?;
-        let own = shard::decode_pack(pack, job.sequence);
+    if job.stored.attempts.is_none() {
+        return Ok(attempts);
+    }
+    for pack in (0..job.packs).rev() {
+        if attempts.len() >= limits::HISTORY {
+            break;
+        }
+        // The newest pack may be one that the checkpoint under way is still writing.
+        let key = pack_key(job.sequence / RUN, pack);
+        let Some(row) = view.get(ATTEMPTS, &key)? else {
+            continue;
+        };
+        let own = shard::decode_pack(row, job.sequence);
         attempts.extend(own.map_err(|error| MachineError::new("attempts", error))?);
     }
     Ok(attempts)

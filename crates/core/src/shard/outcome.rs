@@ -151,6 +151,16 @@ pub enum Refusal {
         /// How often it was released.
         times: u32,
     },
+    /// The dead letter was put back too often.
+    #[error(
+        "job {job} was redriven {times} times, which is the limit: submit its work as a new job"
+    )]
+    TooManyRedrives {
+        /// The job.
+        job: JobId,
+        /// How often it was redriven.
+        times: u32,
+    },
     /// A bound of the shard is reached.
     #[error("the shard holds {what}, its limit of {limit}: try again in {retry_after:?}")]
     Full {
@@ -201,9 +211,10 @@ impl Refusal {
             Self::UnknownJob(_) | Self::UnknownQueue(_) => ErrorCode::NotFound,
             Self::OtherPayload(_) | Self::OtherKey(_) => ErrorCode::AlreadyExists,
             Self::StaleFence { .. } => ErrorCode::StaleFence,
-            Self::NoLongerKept(_) | Self::WrongState { .. } | Self::TooManyReleases { .. } => {
-                ErrorCode::FailedPrecondition
-            }
+            Self::NoLongerKept(_)
+            | Self::WrongState { .. }
+            | Self::TooManyReleases { .. }
+            | Self::TooManyRedrives { .. } => ErrorCode::FailedPrecondition,
             Self::Full { .. } => ErrorCode::ResourceExhausted,
             Self::Invalid(_) => ErrorCode::InvalidArgument,
         }
@@ -223,6 +234,7 @@ impl Refusal {
             | Self::StaleFence { .. }
             | Self::WrongState { .. }
             | Self::TooManyReleases { .. }
+            | Self::TooManyRedrives { .. }
             | Self::Invalid(_) => None,
         }
     }

@@ -104,6 +104,8 @@ pub enum JobStatus {
 pub struct Elsewhere {
     /// The job's place in the order of arrival: its rows go by that.
     pub sequence: u64,
+    /// How many packs of attempts its run has: a job's attempts may be in any of them, the newest in the last.
+    pub packs: u32,
     /// What is in the checkpoint alone.
     pub stored: Stored,
 }

@@ -1,7 +1,7 @@
 //! The attempts at a job, and how many there were of each kind.
 
 use bytes::Bytes;
-use leasehold_core::shard::job::{AttemptEnd, AttemptRecord, Tries};
+use leasehold_core::shard::job::{AttemptEnd, AttemptRecord, Recent, Tries};
 
 use super::choice::{class, read_class, read_reason, reason};
 use crate::error::DecodeError;
@@ -89,6 +89,31 @@ impl TryFrom<v1::Attempt> for AttemptRecord {
             started_at: stamp(attempt.started_at_us),
             ended_at: stamp(attempt.ended_at_us),
             end: at.nested("end", attempt.end)?,
+        })
+    }
+}
+
+impl From<&Recent> for v1::RecentAttempts {
+    fn from(recent: &Recent) -> Self {
+        Self {
+            worker: text(&recent.worker),
+            class: recent.class.map(class),
+            astray: recent.astray.as_deref().map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<v1::RecentAttempts> for Recent {
+    type Error = DecodeError;
+
+    fn try_from(recent: v1::RecentAttempts) -> Result<Self, DecodeError> {
+        let at = In("RecentAttempts");
+        let class = recent.class.map(|value| read_class(at, value));
+        let astray = recent.astray.map(AttemptRecord::try_from).transpose()?;
+        Ok(Self {
+            worker: at.name("worker", &recent.worker)?,
+            class: class.transpose()?,
+            astray: astray.map(Box::new),
         })
     }
 }

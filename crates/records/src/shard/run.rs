@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use leasehold_core::requirement::Requirement;
-use leasehold_core::shard::job::{Job, JobBody, JobHeader, JobState, Length, Stored};
+use leasehold_core::shard::job::{Job, JobBody, JobHeader, JobState, Length, Recent, Stored};
 use leasehold_core::shard::state::{Kept, KeptRun, Remembered, Rows};
 use leasehold_types::{QueueName, TenantName};
 
@@ -55,11 +55,12 @@ fn job_record(kept: &Job, rows: Rows, run: &mut v1::JobRun) -> v1::KeptJob {
         expires_at_us: header.expires_at.as_micros(),
         tries: Some((&header.tries).into()),
         last_fence: header.last_fence.and_then(fence),
-        history: kept.body().history.iter().map(Into::into).collect(),
+        history: kept.body().attempts.iter().map(Into::into).collect(),
         payload_bytes: stored.payload.map(Length::get),
         result_bytes: stored.result.map(Length::get),
         attempts_bytes: stored.attempts.map(Length::get),
         attempts_upto: rows.attempts,
+        recent: header.recent.as_deref().map(Into::into),
         state: Some((&header.state).into()),
     }
 }
@@ -132,12 +133,36 @@ impl Reader {
     fn kept(&mut self, entry: v1::Kept, words: &Words) -> Result<Kept, DecodeError> {
         match RUN.required("kept", entry.kind)? {
             Kind::Job(record) => self.job(record, words),
-            Kind::Remembered(record) => self.remembered(&record, words).map(Kept::Gone),
+            Kind::Remembered(record) => {
+                let read = self.remembered(&record, words)?;
+                Ok(Kept::Gone(Arc::new(read)))
+            }
         }
     }
 
-    fn job(&mut self, record: v1::KeptJob, words: &Words) -> Result<Kept, DecodeError> {
-        let header = JobHeader {
+    fn job(&mut self, mut record: v1::KeptJob, words: &Words) -> Result<Kept, DecodeError> {
+        let stored = stored(&record);
+        let rows = Rows {
+            payload: stored.payload.is_some(),
+            result: stored.result.is_some(),
+            attempts: record.attempts_upto,
+        };
+        let history = std::mem::take(&mut record.history).into_iter();
+        let attempts = history.map(TryInto::try_into);
+        let body = JobBody {
+            attempts: attempts.collect::<Result<_, _>>()?,
+            ..JobBody::default()
+        };
+        let mut header = self.header(record, words)?;
+        if header.recent.is_none() && !header.state.is_terminal() {
+            header.recent = Recent::after(&body.attempts).map(Box::new);
+        }
+        Ok(Kept::Held(Box::new(Job::new(header, body, stored)), rows))
+    }
+
+    fn header(&mut self, record: v1::KeptJob, words: &Words) -> Result<JobHeader, DecodeError> {
+        let recent = record.recent.map(Recent::try_from).transpose()?;
+        Ok(JobHeader {
             id: JOB.job("id", &record.id)?,
             queue: self.queue(JOB, record.queue, words)?,
             tenant: self.tenant(JOB, record.tenant, words)?,
@@ -151,23 +176,8 @@ impl Reader {
             state: JOB.nested::<_, JobState>("state", record.state)?,
             tries: JOB.required("tries", record.tries)?.into(),
             last_fence: record.last_fence.map(TryInto::try_into).transpose()?,
-        };
-        let stored = Stored {
-            payload: record.payload_bytes.map(length),
-            result: record.result_bytes.map(length),
-            attempts: record.attempts_bytes.map(length),
-        };
-        let rows = Rows {
-            payload: stored.payload.is_some(),
-            result: stored.result.is_some(),
-            attempts: record.attempts_upto,
-        };
-        let history = record.history.into_iter().map(TryInto::try_into);
-        let body = JobBody {
-            history: history.collect::<Result<_, _>>()?,
-            ..JobBody::default()
-        };
-        Ok(Kept::Held(Box::new(Job::new(header, body, stored)), rows))
+            recent: recent.map(Box::new),
+        })
     }
 
     fn remembered(
@@ -211,6 +221,14 @@ impl Reader {
         let read = Arc::new(Requirement::try_from(record.clone())?);
         self.requirement = Some((record, Arc::clone(&read)));
         Ok(read)
+    }
+}
+
+fn stored(record: &v1::KeptJob) -> Stored {
+    Stored {
+        payload: record.payload_bytes.map(length),
+        result: record.result_bytes.map(length),
+        attempts: record.attempts_bytes.map(length),
     }
 }
 

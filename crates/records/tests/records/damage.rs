@@ -2,11 +2,15 @@
 //! again from its own writing.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use leasehold_core::shard::command::Purge;
 use leasehold_core::shard::job::AttemptRecord;
-use leasehold_core::shard::state::KeptRun;
+use leasehold_core::shard::state::{Kept, KeptRun, PlacedPolicy, ShardHead};
+use leasehold_core::shard::{Batch, Command, Outcome, ShardState};
 use leasehold_records::{DecodeError, metadata, shard};
+use leasehold_types::{QueueName, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -83,7 +87,57 @@ fn all_answer(bytes: &Bytes) {
     );
 }
 
+/// Puts runs together as a replica does that starts, and goes on with what came of it.
+fn starts_or_refuses(run: Result<KeptRun, DecodeError>, policies: Vec<(QueueName, PlacedPolicy)>) {
+    let Ok(run) = run else { return };
+    let head = ShardHead {
+        stamp: Timestamp::MAX,
+        arrivals: 1_000,
+        ..ShardHead::default()
+    };
+    let Ok(mut state) = ShardState::from_parts(head, policies, [run]) else {
+        return;
+    };
+    let purge = Batch {
+        epoch: head.epoch,
+        stamp: head.stamp,
+        seed: 0,
+        commands: vec![Command::Purge(Purge { limit: 1_000 })],
+    };
+    let purged = state.apply(&purge).outcomes.remove(0);
+    let is_over = matches!(purged, Outcome::Purged { more: false, .. });
+    assert!(is_over, "would be purged for ever: {purged:?}");
+    state.freeze();
+    while state.take_frozen(1).is_some() {}
+}
+
+/// A run of jobs of the given queues, each at a place of its own.
+fn run_of(mut kept: Vec<Kept>, queues: &[QueueName]) -> Vec<Kept> {
+    for (place, kept) in (0..).zip(&mut kept) {
+        match kept {
+            Kept::Held(job, _) => {
+                job.header.sequence = place;
+                job.header.queue = queues[0].clone();
+            }
+            Kept::Gone(entry) => Arc::make_mut(entry).sequence = place,
+        }
+    }
+    kept
+}
+
 proptest! {
+    #[test]
+    fn damaged_run_makes_a_shard_or_is_refused(
+        kept in vec(values::jobs::kept(), 0..4), head in values::jobs::frozen_head(),
+        damage in damage(),
+    ) {
+        let queues: Vec<_> = head.policies.iter().map(|(queue, _)| queue.clone()).collect();
+        let run = shard::encode_run(1, run_of(kept, &queues));
+        let read = |bytes| shard::Reader::default().read(bytes);
+        starts_or_refuses(read(run.clone()), head.policies.clone());
+        starts_or_refuses(read(damaged(&run, &damage)), head.policies);
+    }
+
     #[test]
     fn arbitrary_bytes_never_panic_a_decoder(bytes in vec(any::<u8>(), 0..200)) {
         all_answer(&bytes.into());

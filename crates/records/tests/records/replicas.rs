@@ -1,17 +1,20 @@
 //! A replica that reads what the leader wrote ends in the leader's state, by the log and by the rows of a checkpoint alike.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use leasehold_core::metadata::MetadataState;
 use leasehold_core::policy::QueuePolicy;
 use leasehold_core::requirement::Requirement;
 use leasehold_core::shard::command::{
-    Cancel, Complete, Contact, Fail, Grant, LeaderStart, PutPolicy, Redrive, Submit,
+    Cancel, Complete, Contact, Discard, Expire, Fail, Grant, LeaderStart, PutPolicy, Redrive,
+    Release, Submit,
 };
 use leasehold_core::shard::job::JobHeader;
-use leasehold_core::shard::state::{FrozenEntry, FrozenHead, ShardHead};
-use leasehold_core::shard::view::ShardStats;
-use leasehold_core::shard::{Batch, Command, Outcome, ShardState};
+use leasehold_core::shard::state::{FrozenEntry, FrozenHead, FrozenRun, RUN, ShardHead};
+use leasehold_core::shard::view::{Elsewhere, JobView, ShardStats, StoredParts};
+use leasehold_core::shard::{Batch, Command, Outcome, Refusal, ShardState};
 use leasehold_records::{metadata, shard};
 use leasehold_types::{
     BootCount, FenceToken, Incarnation, JobId, NodeId, QueueName, ShardEpoch, Timestamp,
@@ -27,6 +30,8 @@ use crate::values;
 struct Pair {
     leader: ShardState,
     follower: ShardState,
+    /// What the follower has in its checkpoint alone.
+    rows: Rows,
     jobs: Vec<JobId>,
     fences: Vec<(JobId, FenceToken)>,
     seed: u64,
@@ -38,6 +43,7 @@ impl Pair {
         let mut pair = Self {
             leader: new(),
             follower: new(),
+            rows: Rows::default(),
             jobs: Vec::new(),
             fences: Vec::new(),
             seed: 0,
@@ -50,7 +56,7 @@ impl Pair {
         pair.write(Command::LeaderStart(start));
         let put = PutPolicy {
             queue: queue(),
-            policy: QueuePolicy::default(),
+            policy: policy(),
             index: 1,
         };
         pair.write(Command::PutPolicy(Box::new(put)));
@@ -85,7 +91,13 @@ impl Pair {
     }
 
     fn snapshot(&mut self) {
-        self.follower = through_rows(&self.leader);
+        (self.follower, self.rows) = through_rows(&self.leader);
+    }
+
+    fn agree(&self) {
+        let follower = essence(&self.follower, &self.rows, &self.jobs);
+        let leader = essence(&self.leader, &Rows::default(), &self.jobs);
+        assert_eq!(follower, leader);
     }
 
     fn aimed(&self, command: Command, at: Index) -> Command {
@@ -105,23 +117,92 @@ impl Pair {
     }
 }
 
-/// The shard as another replica reads it from its rows.
-fn through_rows(state: &ShardState) -> ShardState {
-    let mut state = state.clone();
-    let head = shard::encode_head(&state.freeze());
-    let runs = state.take_frozen(usize::MAX).runs.into_iter();
-    let rows =
-        runs.map(|run| shard::encode_run(run.packs, run.entries.iter().map(FrozenEntry::kept)));
-    let mut reader = shard::Reader::default();
-    let read: Vec<_> = rows.map(|row| reader.read(row).unwrap()).collect();
-    let FrozenHead { head, policies } = shard::decode_head(head).unwrap();
-    ShardState::from_parts(head, policies, read).unwrap()
+/// What a checkpoint has beside the runs, by its bytes.
+#[derive(Default)]
+struct Rows {
+    payloads: BTreeMap<u64, Bytes>,
+    results: BTreeMap<u64, Bytes>,
+    /// By the number of the run.
+    packs: BTreeMap<u64, Bytes>,
 }
 
-/// What does not depend on what is in memory.
-fn essence(state: &ShardState) -> (ShardHead, Vec<(JobHeader, usize)>, ShardStats) {
-    let jobs = state.jobs().map(|job| (job.header.clone(), job.bytes()));
-    (state.head(), jobs.collect(), state.stats())
+impl Rows {
+    fn write(&mut self, run: &FrozenRun) -> Bytes {
+        for job in run.jobs() {
+            let row = |part: Option<&Bytes>| part.map(|part| (job.sequence(), part.clone()));
+            self.payloads.extend(row(job.payload()));
+            self.results.extend(row(job.result()));
+        }
+        if run.pack.is_some() {
+            self.packs
+                .insert(run.number, shard::encode_pack(run.attempts()));
+        }
+        shard::encode_run(run.packs, run.entries.iter().map(FrozenEntry::kept))
+    }
+
+    /// What the shard says that it does not have in memory.
+    fn parts(&self, job: Elsewhere) -> StoredParts {
+        let pack = self.packs.get(&(job.sequence / RUN)).cloned();
+        let attempts = pack.map(|pack| shard::decode_pack(pack, job.sequence).unwrap());
+        let part = |rows: &BTreeMap<u64, Bytes>, is_there: bool| {
+            let row = rows.get(&job.sequence).cloned();
+            row.filter(|_| is_there)
+        };
+        StoredParts {
+            payload: part(&self.payloads, job.stored.payload.is_some()),
+            result: part(&self.results, job.stored.result.is_some()),
+            attempts: attempts.unwrap_or_default(),
+        }
+    }
+}
+
+/// The shard as another replica reads it from its rows, and what it leaves there.
+fn through_rows(state: &ShardState) -> (ShardState, Rows) {
+    let (mut state, mut rows) = (state.clone(), Rows::default());
+    let head = shard::encode_head(&state.freeze());
+    let runs = state.take_frozen(usize::MAX).unwrap_or_default().runs;
+    let written: Vec<_> = runs.iter().map(|run| rows.write(run)).collect();
+    let mut reader = shard::Reader::default();
+    let read = written.into_iter().map(|row| reader.read(row).unwrap());
+    let FrozenHead { head, policies } = shard::decode_head(head).unwrap();
+    let read = ShardState::from_parts(head, policies, read).unwrap();
+    (read, rows)
+}
+
+/// Everything that a shard keeps, wherever it is.
+#[derive(Debug, PartialEq)]
+struct Essence {
+    head: ShardHead,
+    jobs: Vec<(JobHeader, usize, JobView)>,
+    stats: ShardStats,
+    /// What is said of the jobs that are not held: whether they are remembered.
+    absent: Vec<Refusal>,
+}
+
+fn essence(state: &ShardState, rows: &Rows, ever: &[JobId]) -> Essence {
+    let jobs = state.jobs().map(|job| {
+        let mut view = state.job(job.header.id).unwrap();
+        let elsewhere = state.elsewhere(job.header.id);
+        elsewhere.into_iter().for_each(|e| view.add(rows.parts(e)));
+        (job.header.clone(), job.bytes(), view)
+    });
+    let gone = ever.iter().filter(|job| state.job(**job).is_none());
+    Essence {
+        head: state.head(),
+        jobs: jobs.collect(),
+        stats: state.stats(),
+        absent: gone.map(|job| state.absent(*job)).collect(),
+    }
+}
+
+/// Keeps for a few commands only, so that jobs are purged and forgotten.
+fn policy() -> QueuePolicy {
+    QueuePolicy {
+        retain_done: Duration::from_secs(4),
+        retain_failed: Duration::from_secs(8),
+        retain_keys: Duration::from_secs(6),
+        ..QueuePolicy::default()
+    }
 }
 
 fn queue() -> QueueName {
@@ -129,40 +210,47 @@ fn queue() -> QueueName {
 }
 
 /// A random command turned to a job and a lease that exist, where it is about one.
-fn aim(mut command: Command, any: JobId, job: JobId, fence: FenceToken) -> Command {
-    if let Command::Submit(submit) = &mut command {
-        let submit: &mut Submit = submit.as_mut();
-        (submit.queue, submit.delay, submit.deadline) = (queue(), Duration::ZERO, None);
-        submit.priority %= 10;
-        submit.requirement = Requirement::default();
-    } else if let Command::Grant(grant) = &mut command {
-        let Grant { job, .. } = grant.as_mut();
-        *job = any;
-    } else if let Command::Fail(fail) = &mut command {
-        let Fail {
-            job: to,
-            fence: under,
-            ..
-        } = fail.as_mut();
-        (*to, *under) = (job, fence);
-    } else if let Command::Contact(Contact {
-        job: to,
-        fence: under,
-        ..
-    })
-    | Command::Complete(Complete {
-        job: to,
-        fence: under,
-        ..
-    }) = &mut command
-    {
-        (*to, *under) = (job, fence);
-    } else if let Command::Cancel(Cancel { job, .. }) | Command::Redrive(Redrive { job }) =
-        &mut command
-    {
-        *job = any;
+fn aim(command: Command, any: JobId, job: JobId, fence: FenceToken) -> Command {
+    match command {
+        Command::Submit(submit) => Command::Submit(Box::new(Submit {
+            queue: queue(),
+            priority: submit.priority % 10,
+            delay: Duration::ZERO,
+            deadline: None,
+            requirement: Requirement::default(),
+            ..*submit
+        })),
+        Command::Grant(grant) => Command::Grant(Box::new(Grant { job: any, ..*grant })),
+        Command::Contact(contact) => Command::Contact(Contact {
+            job,
+            fence,
+            ..contact
+        }),
+        Command::Complete(complete) => Command::Complete(Complete {
+            job,
+            fence,
+            ..complete
+        }),
+        Command::Fail(fail) => Command::Fail(Box::new(Fail {
+            job,
+            fence,
+            ..*fail
+        })),
+        Command::Expire(expire) => Command::Expire(Expire {
+            job,
+            fence: Some(fence),
+            ..expire
+        }),
+        Command::Release(release) => Command::Release(Release {
+            job,
+            fence,
+            ..release
+        }),
+        Command::Cancel(cancel) => Command::Cancel(Cancel { job: any, ..cancel }),
+        Command::Redrive(Redrive { .. }) => Command::Redrive(Redrive { job: any }),
+        Command::Discard(Discard { .. }) => Command::Discard(Discard { job: any }),
+        Command::LeaderStart(_) | Command::Purge(_) | Command::PutPolicy(_) => command,
     }
-    command
 }
 
 proptest! {
@@ -177,11 +265,12 @@ proptest! {
         for (position, (command, at)) in commands.into_iter().enumerate() {
             if position == cut {
                 pair.snapshot();
+                pair.agree();
             }
             let command = pair.aimed(command, at);
             pair.write(command);
         }
-        prop_assert_eq!(essence(&pair.follower), essence(&pair.leader));
+        pair.agree();
     }
 
     #[test]

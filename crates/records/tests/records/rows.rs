@@ -1,7 +1,8 @@
 //! The rows of a shard's checkpoint: what a replica reads is what another one wrote.
 
 use bytes::Bytes;
-use leasehold_core::shard::state::{FrozenHead, ShardHead};
+use leasehold_core::shard::job::Recent;
+use leasehold_core::shard::state::{FrozenHead, Kept, ShardHead};
 use leasehold_records::DecodeError;
 use leasehold_records::shard::{
     Reader, decode_head, decode_pack, encode_head, encode_pack, encode_run,
@@ -37,6 +38,30 @@ proptest! {
         for (job, attempt) in (0..).zip(attempts) {
             prop_assert_eq!(decode_pack(pack.clone(), job), Ok(vec![attempt]));
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn row_with_attempts_of_its_own_says_what_rules_go_by(
+        kept in kept(), attempts in vec(attempt(), 1..4),
+    ) {
+        let mut run = v1::JobRun::decode(encode_run(0, [kept])).unwrap();
+        let Some(v1::kept::Kind::Job(job)) = &mut run.kept[0].kind else {
+            return Ok(());
+        };
+        let pack = v1::AttemptPack::decode(encode_pack((0..).zip(&attempts))).unwrap();
+        job.history = pack.attempts.into_iter().filter_map(|packed| packed.attempt).collect();
+        job.recent = None;
+        let read = Reader::default().read(run.encode_to_vec().into()).unwrap();
+        let Kept::Held(job, _) = &read.kept[0] else {
+            panic!("not held: {read:?}");
+        };
+        let recent = job.header.recent.as_deref().cloned();
+        let is_over = job.header.state.is_terminal();
+        prop_assert_eq!(recent, Recent::after(&attempts).filter(|_| !is_over));
+        prop_assert_eq!(&job.body().attempts, &attempts);
+        prop_assert_eq!(Reader::default().read(encode_run(0, read.kept.clone())), Ok(read));
     }
 }
 

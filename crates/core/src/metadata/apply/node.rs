@@ -77,8 +77,7 @@ impl MetadataState {
     ) -> Result<(), MetadataRefusal> {
         let unknown = MetadataRefusal::UnknownNode(id);
         let node = self.nodes.get_mut(&id).ok_or(unknown)?;
-        check_boot(id, given, node.boot)?;
-        node.boot = given;
+        node.boot = stands(id, given, node.boot)?;
         node.addresses.clone_from(addresses);
         node.build.clone_from(build);
         self.raise_format();
@@ -108,10 +107,15 @@ impl MetadataState {
     }
 }
 
-/// Votes of a second copy of a data folder would count twice.
-fn check_boot(node: NodeId, given: Boot, seen: Boot) -> Result<(), MetadataRefusal> {
+/// The start that is known from now on. Votes of a second copy of a data folder would count twice.
+fn stands(node: NodeId, given: Boot, seen: Boot) -> Result<Boot, MetadataRefusal> {
     match given.standing(seen) {
-        BootStanding::Newer | BootStanding::Same => Ok(()),
+        BootStanding::Newer => Ok(given),
+        // A mark that is known is not forgotten for one that is not, or a third start could show its own.
+        BootStanding::Same => Ok(Boot {
+            mark: given.mark.or(seen.mark),
+            ..given
+        }),
         BootStanding::Older => Err(MetadataRefusal::OldBoot {
             node,
             seen: seen.count,

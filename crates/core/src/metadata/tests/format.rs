@@ -61,7 +61,7 @@ fn version_that_cannot_read_what_is_written_neither_joins_nor_comes_back() {
 }
 
 #[test]
-fn snapshot_keeps_the_format_though_all_nodes_read_more_by_then() {
+fn snapshot_keeps_the_format_and_is_refused_when_a_node_does_not_read_it() {
     let (mut cluster, nodes) = old_cluster();
     cluster.apply(restarted(nodes[0], 2, 9));
     let copy = MetadataState::from_parts(cluster.state.parts()).unwrap();

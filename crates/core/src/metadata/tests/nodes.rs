@@ -94,6 +94,24 @@ fn second_start_under_one_count_is_a_copy_and_refused() {
 }
 
 #[test]
+fn mark_that_is_known_is_not_forgotten_for_a_start_without_one() {
+    let mut cluster = Cluster::founded(1);
+    let id = cluster.add_node("eu");
+    cluster.apply(MetadataCommand::NodeStarted(start(id, 5)));
+    let unmarked = NodeStarted {
+        boot: BootCount::new(5).into(),
+        ..start(id, 5)
+    };
+    cluster.apply(MetadataCommand::NodeStarted(unmarked));
+    let twin = NodeStarted {
+        boot: boot_from(5, 2),
+        ..start(id, 5)
+    };
+    let refusal = cluster.refuse(MetadataCommand::NodeStarted(twin));
+    assert!(matches!(refusal, MetadataRefusal::TwinBoot { .. }));
+}
+
+#[test]
 fn empty_folder_at_the_address_of_a_node_is_refused_as_that_node() {
     let mut cluster = Cluster::founded(1);
     let id = cluster.add_node("eu");

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use leasehold_types::{JobId, RegionName, SessionId, Timestamp};
+use leasehold_types::{JobId, RegionName, SessionId, Timestamp, WorkerName};
 
 use super::in_flight::PendingGrant;
 use super::matching::{ClassId, Cursors};
 use super::{Dispatcher, Poll};
 use crate::shard::command::{Command, Grant};
-use crate::shard::job::{AttemptRecord, JobHeader};
+use crate::shard::job::JobHeader;
 use crate::shard::state::ShardState;
 
 impl Dispatcher {
@@ -100,7 +100,7 @@ impl Dispatcher {
             let session = dispatcher.sessions.get(id);
             session.map(|session| session.worker.clone())
         };
-        let last = last_attempt(state, job).map(|attempt| &attempt.worker);
+        let last = last_worker(state, job);
         if last.is_none() || worker(self, session).as_ref() != last {
             return session;
         }
@@ -151,6 +151,7 @@ fn longest_lease(dispatcher: &Dispatcher, state: &ShardState, class: ClassId) ->
     leases.max().unwrap_or_default()
 }
 
-fn last_attempt(state: &ShardState, job: JobId) -> Option<&AttemptRecord> {
-    state.jobs.get(job)?.body().history.last()
+fn last_worker(state: &ShardState, job: JobId) -> Option<&WorkerName> {
+    let recent = state.jobs.get(job)?.header.recent.as_ref()?;
+    Some(&recent.worker)
 }

@@ -32,8 +32,9 @@ impl ShardState {
         }
     }
 
-    /// The next changes to write, of at most so many runs; empty at the end.
-    pub fn take_frozen(&mut self, most: usize) -> Frozen {
+    /// The next changes to write, looking at no more than so many runs; none at the end. There may be nothing to write in
+    /// one though more follows.
+    pub fn take_frozen(&mut self, most: usize) -> Option<Frozen> {
         self.jobs.take_frozen(most)
     }
 

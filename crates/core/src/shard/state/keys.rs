@@ -78,9 +78,14 @@ impl KeyTable {
         }
     }
 
-    /// Forgets the key of a job that is gone.
-    pub(super) fn leave(&mut self, header: &JobHeader) {
-        if let Some(key) = scoped(&header.tenant, &header.queue, header.key.as_ref()) {
+    /// Forgets a key, if there is one.
+    pub(super) fn forget(
+        &mut self,
+        tenant: &TenantName,
+        queue: &QueueName,
+        key: Option<&IdempotencyKey>,
+    ) {
+        if let Some(key) = scoped(tenant, queue, key) {
             self.keys.remove(&key);
         }
     }
@@ -130,13 +135,6 @@ impl KeyTable {
         self.forget_keyed.remove(&order);
         self.forget_plain.remove(&order);
         Some(order.1)
-    }
-
-    /// Forgets the key of what was remembered.
-    pub(super) fn forgotten(&mut self, entry: &Remembered) {
-        if let Some(key) = scoped(&entry.tenant, &entry.queue, entry.key.as_ref()) {
-            self.keys.remove(&key);
-        }
     }
 
     /// Whether two say the same, what is derived included.

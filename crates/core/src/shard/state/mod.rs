@@ -38,7 +38,10 @@ pub use checkpoint::FrozenHead;
 pub use keys::Remembered;
 pub use parts::{Kept, KeptRun, PartsError, ShardHead};
 pub use queues::PlacedPolicy;
-pub use table::{Entry, Frozen, FrozenEntry, FrozenJob, FrozenRun, Orphan, RUN, Rows};
+pub use table::{Frozen, FrozenEntry, FrozenJob, FrozenRun, Orphan, RUN, Rows};
+
+#[cfg(test)]
+pub(in crate::shard) use table::Entry;
 
 pub(super) use ready::{Lane, Place};
 
@@ -78,7 +81,8 @@ impl Bounds {
 
 /// The replicated state of one shard.
 ///
-/// Two states are equal when what they store is: indexes are not compared.
+/// Two states are equal when what they store is, and when the same of it is in memory: two replicas at one entry are
+/// unequal once one of them let go of what its checkpoint has. Indexes are not compared.
 #[derive(Debug, Clone)]
 pub struct ShardState {
     pub(super) head: ShardHead,
@@ -247,6 +251,9 @@ impl ShardState {
         self.index.enter(&job.header, slot.pool);
         self.queues.enter(&job.header);
         note(Some((id, &from)), &job.header, changes);
+        if job.header.state.is_terminal() {
+            job.close_recent();
+        }
         if !needs_payload(&job.header.state) {
             job.drop_payload();
         }
@@ -264,7 +271,8 @@ impl ShardState {
         let retain = self.queues.policy(&header.queue).map(|p| p.retain_keys);
         let forget_at = ended_at(&header.state) + retain.unwrap_or_default();
         if forget_at <= self.head.stamp {
-            self.keys.leave(header);
+            self.keys
+                .forget(&header.tenant, &header.queue, header.key.as_ref());
             return;
         }
         self.remember(Remembered {
@@ -281,7 +289,7 @@ impl ShardState {
 
     fn remember(&mut self, entry: Remembered) {
         self.keys.remember(&entry);
-        self.jobs.remember(entry);
+        self.jobs.remember(Arc::new(entry));
     }
 
     /// Forgets ids without keys, the oldest first, until at most `room` entries are left or none can go.
@@ -314,7 +322,8 @@ impl ShardState {
             return false;
         };
         if let Some(entry) = self.jobs.forget(job) {
-            self.keys.forgotten(&entry);
+            self.keys
+                .forget(&entry.tenant, &entry.queue, entry.key.as_ref());
         }
         true
     }

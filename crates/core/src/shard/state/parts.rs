@@ -2,10 +2,12 @@
 //!
 //! Parts are read and given one by one, so that no copy of a large shard is made on the way.
 
+use std::sync::Arc;
+
 use leasehold_types::{Incarnation, JobId, QueueName, ShardEpoch, Timestamp};
 
 use super::table::Places;
-use super::{Entry, Owner, PlacedPolicy, Remembered, Rows, ShardState};
+use super::{Owner, PlacedPolicy, RUN, Remembered, Rows, ShardState};
 use crate::shard::job::Job;
 
 /// The few numbers that are the shard's own.
@@ -31,7 +33,7 @@ pub enum Kept {
     /// A job, and the rows of its own that the checkpoint has.
     Held(Box<Job>, Rows),
     /// What is remembered of a job that was purged.
-    Gone(Remembered),
+    Gone(Arc<Remembered>),
 }
 
 impl Kept {
@@ -45,13 +47,22 @@ impl Kept {
     }
 }
 
-/// What is stored of a run of arrivals.
+/// What is stored of a run of arrivals, of [`RUN`] of them at most.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct KeptRun {
     /// How many packs of attempts it has.
     pub packs: u32,
     /// What is kept of it, in the order of arrival.
     pub kept: Vec<Kept>,
+}
+
+impl KeptRun {
+    /// The place of an arrival in it that is not of the run with this number.
+    #[must_use]
+    pub fn stray(&self, number: u64) -> Option<u64> {
+        let mut sequences = self.kept.iter().map(Kept::sequence);
+        sequences.find(|sequence| sequence / RUN != number)
+    }
 }
 
 /// Why parts do not make a shard: what was stored is damaged, or was not written by this program.
@@ -68,6 +79,14 @@ pub enum PartsError {
     /// A job is given twice, or is both held and remembered.
     #[error("job {0} is among the parts twice")]
     Repeated(JobId),
+    /// What was kept of an arrival comes after what was kept of a later one, or of the same.
+    #[error("job {job} has sequence {sequence}, which does not come after the one before it")]
+    Order {
+        /// The job.
+        job: JobId,
+        /// Its place.
+        sequence: u64,
+    },
     /// A job's place in the order of arrival is after the end of it.
     #[error("job {job} has sequence {sequence}, which is not below {arrivals} arrivals")]
     Sequence {
@@ -97,12 +116,7 @@ impl ShardState {
         self.jobs.iter()
     }
 
-    /// Everything that is kept of jobs, in the order of their arrival.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.jobs.entries()
-    }
-
-    /// Puts a state together again and derives everything that is not stored.
+    /// Puts a state together again and derives everything that is not stored. Runs are given in the order of arrival.
     ///
     /// # Errors
     /// [`PartsError`] when the parts contradict each other.
@@ -126,9 +140,8 @@ impl ShardState {
     }
 
     fn restore_run(&mut self, run: KeptRun, places: &mut Places) -> Result<(), PartsError> {
-        let mut last = None;
+        let last = run.kept.last().map(Kept::sequence);
         for entry in run.kept {
-            last = Some(entry.sequence());
             match entry {
                 Kept::Held(job, rows) => self.restore(*job, rows, places)?,
                 Kept::Gone(entry) => self.restore_memory(entry, places)?,
@@ -141,7 +154,7 @@ impl ShardState {
     }
 
     fn restore(&mut self, mut job: Job, rows: Rows, places: &mut Places) -> Result<(), PartsError> {
-        self.check_arrival(job.header.id, job.header.sequence)?;
+        self.check_arrival(job.header.id, job.header.sequence, places)?;
         if self.queues.policy(&job.header.queue).is_none() {
             let (job, queue) = (job.header.id, job.header.queue);
             return Err(PartsError::UnknownQueue { job, queue });
@@ -152,35 +165,44 @@ impl ShardState {
         Ok(())
     }
 
-    fn restore_memory(&mut self, entry: Remembered, places: &mut Places) -> Result<(), PartsError> {
-        self.check_arrival(entry.job, entry.sequence)?;
+    fn restore_memory(
+        &mut self,
+        entry: Arc<Remembered>,
+        places: &mut Places,
+    ) -> Result<(), PartsError> {
+        self.check_arrival(entry.job, entry.sequence, places)?;
         self.keys.remember(&entry);
         self.jobs.restore_memory(entry, places);
         Ok(())
     }
 
-    fn check_arrival(&self, job: JobId, sequence: u64) -> Result<(), PartsError> {
+    /// A second entry at one place would take the first one's, which would be lost without a word.
+    fn check_arrival(
+        &self,
+        job: JobId,
+        sequence: u64,
+        places: &mut Places,
+    ) -> Result<(), PartsError> {
         let arrivals = self.head.arrivals;
-        if sequence < arrivals {
-            return Ok(());
+        if sequence >= arrivals {
+            return Err(PartsError::Sequence {
+                job,
+                sequence,
+                arrivals,
+            });
         }
-        Err(PartsError::Sequence {
-            job,
-            sequence,
-            arrivals,
-        })
+        match places.follows(sequence) {
+            true => Ok(()),
+            false => Err(PartsError::Order { job, sequence }),
+        }
     }
 
     /// This state put together from its own parts.
     #[cfg(test)]
     pub(in crate::shard) fn rebuilt(&self) -> Self {
         let policies = self.policies().map(|(q, p)| (q.clone(), p.clone()));
-        let kept = self.entries().map(|entry| match entry {
-            Entry::Held(slot) => Kept::Held(Box::new(slot.job().clone()), slot.rows()),
-            Entry::Gone(entry) => Kept::Gone(entry.as_ref().clone()),
-        });
-        let runs = kept.map(|entry| KeptRun {
-            kept: vec![entry],
+        let runs = self.jobs.entries().map(|entry| KeptRun {
+            kept: vec![entry.kept()],
             ..KeptRun::default()
         });
         let mut rebuilt =

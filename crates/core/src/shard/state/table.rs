@@ -20,11 +20,11 @@ use super::keys::Remembered;
 use super::pools::PoolId;
 use crate::shard::job::Job;
 
-pub use run::{Entry, RUN, Rows};
+pub use run::{RUN, Rows};
 pub use tracker::{Frozen, FrozenEntry, FrozenJob, FrozenRun, Orphan};
 
 use run::Run;
-pub(super) use run::Slot;
+pub(in crate::shard) use run::{Entry, Slot};
 use tracker::Tracker;
 
 /// A job's id as a number, in the order of ids: two of them are compared in two steps and not byte by byte.
@@ -44,9 +44,18 @@ impl Key {
 pub(super) struct Places {
     held: Vec<(Key, u64)>,
     gone: Vec<(Key, u64)>,
+    /// The first place that is still free.
+    next: u64,
 }
 
 impl Places {
+    /// Whether a place comes after all that were asked for before it.
+    pub(super) const fn follows(&mut self, sequence: u64) -> bool {
+        let is_free = sequence >= self.next;
+        self.next = sequence.saturating_add(1);
+        is_free
+    }
+
     /// Sorts them, and gives the place of one whose id another one has.
     fn repeated(&mut self) -> Option<u64> {
         self.held.sort_unstable();
@@ -108,6 +117,11 @@ impl JobTable {
     pub(in crate::shard) fn at(&self, sequence: u64) -> Option<&Job> {
         let slot = self.runs.get(&(sequence / RUN))?.slot(sequence)?;
         Some(slot.job.as_ref())
+    }
+
+    /// How many packs of attempts the run of an arrival has.
+    pub(in crate::shard) fn packs(&self, sequence: u64) -> u32 {
+        self.runs.get(&(sequence / RUN)).map_or(0, |run| run.packs)
     }
 
     /// Where a job is that is held.
@@ -193,26 +207,26 @@ impl JobTable {
     }
 
     /// Remembers a job that was removed.
-    pub(super) fn remember(&mut self, entry: Remembered) {
+    pub(super) fn remember(&mut self, entry: Arc<Remembered>) {
         self.gone.insert(Key::of(entry.job), entry.sequence);
         self.keep_memory(entry);
     }
 
     /// Keeps a memory at its place, which cannot be found by its id yet.
-    fn keep_memory(&mut self, entry: Remembered) {
+    fn keep_memory(&mut self, entry: Arc<Remembered>) {
         let sequence = entry.sequence;
         self.touched_or_new(sequence)
-            .put(sequence, Entry::Gone(Box::new(entry)));
+            .put(sequence, Entry::Gone(entry));
     }
 
     /// Forgets a job.
-    pub(super) fn forget(&mut self, id: JobId) -> Option<Remembered> {
+    pub(super) fn forget(&mut self, id: JobId) -> Option<Arc<Remembered>> {
         let sequence = self.gone.remove(&Key::of(id))?;
         let Some(Entry::Gone(entry)) = self.touched(sequence)?.take(sequence) else {
             return None;
         };
         self.drop_if_needless(sequence / RUN);
-        Some(*entry)
+        Some(entry)
     }
 
     /// The jobs, in the order of their arrival.
@@ -268,8 +282,8 @@ impl JobTable {
         self.tracker.freeze();
     }
 
-    /// The next of the changes that were set apart, as they were then; empty when there are no more.
-    pub(super) fn take_frozen(&mut self, most: usize) -> Frozen {
+    /// The next of the changes that were set apart, as they were then; none when there are no more.
+    pub(super) fn take_frozen(&mut self, most: usize) -> Option<Frozen> {
         self.tracker.take(&mut self.runs, most)
     }
 
@@ -301,7 +315,7 @@ impl JobTable {
     }
 
     /// Restores a memory, as [`JobTable::restore`] does a job.
-    pub(super) fn restore_memory(&mut self, entry: Remembered, places: &mut Places) {
+    pub(super) fn restore_memory(&mut self, entry: Arc<Remembered>, places: &mut Places) {
         places.gone.push((Key::of(entry.job), entry.sequence));
         self.keep_memory(entry);
     }
@@ -331,6 +345,7 @@ impl JobTable {
     }
 }
 
+/// Two are equal when they keep the same, and have the same of it in memory.
 impl PartialEq for JobTable {
     fn eq(&self, other: &Self) -> bool {
         self.entries().eq(other.entries())

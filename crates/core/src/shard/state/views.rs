@@ -23,9 +23,10 @@ impl ShardState {
         let body = job.body();
         let mut view = self.view(&job.header, body);
         view.payload = body.payload.clone().unwrap_or_default();
-        let attempts = body.earlier.iter().chain(&body.history).cloned();
+        let recent = job.header.recent.as_ref();
+        let astray = recent.and_then(|recent| recent.astray.as_deref());
         view.add(StoredParts {
-            attempts: attempts.collect(),
+            attempts: body.attempts.iter().chain(astray).cloned().collect(),
             ..StoredParts::default()
         });
         Some(view)
@@ -36,7 +37,11 @@ impl ShardState {
     pub fn elsewhere(&self, id: JobId) -> Option<Elsewhere> {
         let job = self.jobs.get(id)?;
         let (sequence, stored) = (job.header.sequence, job.stored());
-        (!stored.is_empty()).then_some(Elsewhere { sequence, stored })
+        (!stored.is_empty()).then_some(Elsewhere {
+            sequence,
+            packs: self.jobs.packs(sequence),
+            stored,
+        })
     }
 
     /// One page of jobs in the order of ids. A page may be short though more follow, because only so many jobs are

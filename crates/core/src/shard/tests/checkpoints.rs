@@ -7,15 +7,17 @@ use bytes::Bytes;
 use leasehold_types::{Incarnation, JobId};
 use proptest::prelude::*;
 
-use super::fixture::{Fixture, SECOND, job, submit};
+use super::fixture::{Fixture, SECOND, grant, job, submit};
 use super::model_agrees::{Entry, Shard, entry};
 use crate::policy::QueuePolicy;
-use crate::shard::command::{Batch, Command, Purge};
-use crate::shard::job::{AttemptRecord, Length};
-use crate::shard::outcome::Applied;
+use crate::shard::command::{
+    Batch, Command, ExpireReason, Fail, FailureClass, Purge, Redrive, Submit,
+};
+use crate::shard::job::{AttemptRecord, Job, Length};
+use crate::shard::outcome::{Applied, Next, Outcome};
 use crate::shard::state::{
-    self, Frozen, FrozenEntry, FrozenHead, FrozenJob, FrozenRun, KeptRun, Orphan, RUN, Remembered,
-    ShardState,
+    self, Frozen, FrozenEntry, FrozenHead, FrozenJob, FrozenRun, Kept, KeptRun, Orphan, RUN,
+    Remembered, ShardState,
 };
 use crate::shard::view::{JobView, StoredParts};
 
@@ -47,6 +49,14 @@ impl Rows {
         }
     }
 
+    /// Writes a shard down that lets go of it.
+    fn write_all(&mut self, state: &mut ShardState) {
+        self.head = Some(state.freeze());
+        let all = everything(state);
+        self.write(&all);
+        all.runs.iter().for_each(|run| state.evict(run.number));
+    }
+
     fn write_run(&mut self, run: &FrozenRun) {
         run.jobs().for_each(|job| self.write_parts(job));
         if let Some(pack) = run.pack {
@@ -70,12 +80,11 @@ impl Rows {
     }
 
     fn remove(&mut self, orphan: Orphan) {
-        let Orphan { sequence, rows } = orphan;
-        if rows.payload {
-            self.payloads.remove(&sequence);
+        if orphan.payload {
+            self.payloads.remove(&orphan.sequence);
         }
-        if rows.result {
-            self.results.remove(&sequence);
+        if orphan.result {
+            self.results.remove(&orphan.sequence);
         }
     }
 
@@ -188,11 +197,13 @@ impl Replica {
         let Some(writing) = &mut self.writing else {
             return false;
         };
-        let portion = self.state.take_frozen(1);
+        let Some(portion) = self.state.take_frozen(1) else {
+            return false;
+        };
         writing.rows.write(&portion);
         let runs = portion.runs.iter().map(|run| run.number);
         writing.written.extend(runs);
-        !portion.is_empty()
+        true
     }
 
     fn finish(&mut self) {
@@ -232,15 +243,19 @@ fn same_jobs(rows: &Rows, state: &ShardState, twin: &ShardState) {
     }
     assert_eq!(state.stats(), twin.stats());
     let memories = |state: &ShardState| -> Vec<Remembered> {
-        let gone = state.entries().filter_map(|entry| match entry {
+        let gone = state.jobs.entries().filter_map(|entry| match entry {
             state::Entry::Gone(entry) => Some(entry.as_ref().clone()),
             state::Entry::Held(_) => None,
         });
         gone.collect()
     };
     assert_eq!(memories(state), memories(twin));
-    let bytes = |state: &ShardState| state.jobs().map(|job| job.bytes()).sum::<usize>();
-    assert_eq!(bytes(state), bytes(twin));
+    assert_eq!(state.jobs.bytes(), twin.jobs.bytes());
+    for state in [state, twin] {
+        let sum = |bytes: fn(&Job) -> usize| state.jobs().map(bytes).sum::<usize>() as u64;
+        assert_eq!(state.jobs.bytes(), sum(Job::bytes));
+        assert_eq!(state.unsaved_bytes(), sum(Job::unsaved_bytes));
+    }
 }
 
 /// What happens to the replica after an entry, by its seed.
@@ -256,7 +271,7 @@ fn play(replica: &mut Replica, seed: u64, twin: &ShardState) {
 }
 
 fn live(entries: &[Entry]) {
-    let mut shard = Shard::new();
+    let mut shard = Shard::forgetful();
     let mut replica = Replica::new(&shard.state);
     for entry in entries {
         let (batch, applied) = shard.enter(entry);
@@ -285,6 +300,24 @@ proptest! {
     fn many_runs_are_written_as_they_were(entries in prop::collection::vec(entry(60), 1..80)) {
         live(&entries);
     }
+}
+
+/// All that is left to take.
+fn everything(state: &mut ShardState) -> Frozen {
+    let mut all = Frozen::default();
+    while let Some(portion) = state.take_frozen(2) {
+        all.runs.extend(portion.runs);
+        all.orphans.extend(portion.orphans);
+    }
+    all
+}
+
+/// Writes the shard down, and lets go of what was written.
+fn write_down(state: &mut ShardState) -> Frozen {
+    state.freeze();
+    let all = everything(state);
+    all.runs.iter().for_each(|run| state.evict(run.number));
+    all
 }
 
 fn finish(shard: &mut Fixture, number: u8) {
@@ -317,7 +350,22 @@ fn job_that_comes_and_goes_between_two_checkpoints_is_never_written() {
     }
     purge_all(&mut shard);
     shard.state.freeze();
-    assert!(shard.state.take_frozen(100).is_empty());
+    assert!(everything(&mut shard.state).runs.is_empty());
+}
+
+#[test]
+fn run_that_went_before_the_freeze_and_came_again_is_the_next_checkpoint_s() {
+    let mut shard = short_lived();
+    finish(&mut shard, 1);
+    purge_all(&mut shard);
+    shard.state.freeze();
+    shard.submit(submit(2));
+    assert!(everything(&mut shard.state).runs.is_empty());
+    let frozen = shard.state.freeze();
+    let portion = everything(&mut shard.state);
+    let kept = portion.runs[0].entries.iter().map(FrozenEntry::kept);
+    let sequences: Vec<u64> = kept.map(|kept| kept.sequence()).collect();
+    assert_eq!((frozen.head.arrivals, sequences), (2, vec![1]));
 }
 
 #[test]
@@ -327,13 +375,8 @@ fn memory_holds_no_payload_once_it_is_written() {
         shard.submit(submit(number));
     }
     assert_eq!(shard.state.unsaved_bytes(), 40);
-    shard.state.freeze();
-    let portion = shard.state.take_frozen(100);
-    assert_eq!(portion.runs.len() as u64, 40_u64.div_ceil(RUN));
-    portion
-        .runs
-        .iter()
-        .for_each(|run| shard.state.evict(run.number));
+    let written = write_down(&mut shard.state);
+    assert_eq!(written.runs.len() as u64, 40_u64.div_ceil(RUN));
     assert_eq!(shard.state.unsaved_bytes(), 0);
     let elsewhere = shard.state.elsewhere(job(7)).unwrap();
     assert_eq!(
@@ -343,22 +386,95 @@ fn memory_holds_no_payload_once_it_is_written() {
 }
 
 #[test]
+fn empty_payload_has_no_row_and_is_not_read_back() {
+    let mut shard = Fixture::new();
+    shard.submit(Submit {
+        payload: Bytes::new(),
+        ..submit(1)
+    });
+    let mut rows = Rows::default();
+    rows.write_all(&mut shard.state);
+    assert!(rows.payloads.is_empty());
+    assert_eq!(shard.state.elsewhere(job(1)), None);
+    assert!(shard.state.job(job(1)).unwrap().payload.is_empty());
+}
+
+/// A job that failed under a message so long, and is ready again.
+fn fail_at_length(shard: &mut Fixture, number: u8) {
+    let fence = shard.lease(number);
+    shard.one(Command::Fail(Box::new(Fail {
+        job: job(number),
+        fence,
+        class: FailureClass::Transient,
+        message: "x".repeat(1_000),
+        detail: Bytes::from(vec![0; 1_000]),
+        retry_after: None,
+    })));
+    shard.pass(3_600 * SECOND);
+    shard.apply(Vec::new());
+}
+
+#[test]
+fn memory_holds_no_attempt_of_any_job_once_it_is_written() {
+    let mut shard = Fixture::new();
+    shard.submit(submit(1));
+    let mut rows = Rows::default();
+    for attempts in 1..=3 {
+        fail_at_length(&mut shard, 1);
+        assert!(shard.state.unsaved_bytes() > 2_000);
+        rows.write_all(&mut shard.state);
+        assert_eq!(shard.state.unsaved_bytes(), 0);
+        assert!(shard.state.job(job(1)).unwrap().history.is_empty());
+        let whole = rows.whole(&shard.state, job(1)).unwrap();
+        assert_eq!(whole.history.len(), attempts);
+    }
+    let row = &rows.runs[&0].kept[0];
+    let Kept::Held(held, _) = row else {
+        panic!("not held: {row:?}");
+    };
+    assert!(held.body().attempts.is_empty());
+}
+
+#[test]
+fn rules_go_by_the_newest_attempts_wherever_those_are() {
+    let mut shard = Fixture::new();
+    shard.submit(submit(1));
+    fail_at_length(&mut shard, 1);
+    write_down(&mut shard.state);
+    let header = shard.state.header(job(1)).unwrap();
+    assert_eq!(header.recent.as_ref().unwrap().worker, grant(1).worker);
+    shard.pass(QueuePolicy::default().job_deadline);
+    let ended = shard.expire(job(1), None, ExpireReason::Deadline);
+    let dead = Next::Dead(FailureClass::Transient);
+    assert_eq!(ended, Outcome::AttemptEnded(dead));
+    shard.one(Command::Redrive(Redrive { job: job(1) }));
+    let header = shard.state.header(job(1)).unwrap();
+    assert_eq!(header.recent, None);
+}
+
+#[test]
+fn portion_looks_at_no_more_runs_than_it_was_asked_to() {
+    let mut shard = short_lived();
+    for number in 0..80 {
+        shard.submit(submit(number));
+        finish(&mut shard, number);
+    }
+    purge_all(&mut shard);
+    shard.state.freeze();
+    // Five runs came and went: nothing is in these portions, and they are not the end.
+    for _ in 0..5 {
+        assert!(shard.state.take_frozen(1).unwrap().runs.is_empty());
+    }
+    assert!(shard.state.take_frozen(1).is_none());
+}
+
+#[test]
 fn rows_of_purged_jobs_are_removed() {
     let mut shard = short_lived();
     let mut rows = Rows::default();
     let mut write = |shard: &mut Fixture| {
-        rows.head = Some(shard.state.freeze());
-        loop {
-            let portion = shard.state.take_frozen(2);
-            if portion.is_empty() {
-                return rows.clone();
-            }
-            rows.write(&portion);
-            portion
-                .runs
-                .iter()
-                .for_each(|run| shard.state.evict(run.number));
-        }
+        rows.write_all(&mut shard.state);
+        rows.clone()
     };
     for number in 0..40 {
         shard.submit(submit(number));

@@ -1,6 +1,6 @@
 //! Cancelling, redriving and discarding.
 
-use leasehold_types::ErrorCode;
+use leasehold_types::{ErrorCode, limits};
 
 use super::fixture::{Fixture, SECOND, digest, job, submit};
 use crate::shard::command::{Cancel, Command, Discard, FailureClass, Redrive, Submit};
@@ -101,6 +101,21 @@ fn dead_letter_is_redriven_with_its_history_and_all_its_attempts_before_it() {
         Outcome::Completed { repeated: false }
     );
     assert_eq!(shard.state.job(job(1)).unwrap().history[1].number, 2);
+}
+
+#[test]
+fn dead_letter_is_redriven_only_so_often() {
+    let mut shard = Fixture::new();
+    dead_letter(&mut shard, 1);
+    for _ in 0..limits::REDRIVES {
+        assert_eq!(redrive(&mut shard, 1), Outcome::Redriven);
+        let fence = shard.lease(1);
+        shard.fail(job(1), fence, FailureClass::Permanent);
+    }
+    let times = limits::REDRIVES;
+    let refusal = Refusal::TooManyRedrives { job: job(1), times };
+    assert_eq!(refusal.code(), ErrorCode::FailedPrecondition);
+    assert_eq!(redrive(&mut shard, 1), Outcome::Refused(refusal));
 }
 
 #[test]

@@ -183,13 +183,14 @@ fn grants_that_reach_nobody_push_nothing_out_of_a_job_s_history() {
     let mut shard = Fixture::new();
     shard.submit(submit(1));
     try_once(&mut shard, fail_with(FailureClass::Transient));
-    for _ in 0..2 * limits::HISTORY {
+    let reasons = ["one reason", "the other reason"];
+    for reason in reasons.iter().cycle().take(2 * limits::HISTORY) {
         try_once(&mut shard, |shard| {
             let (job, fence) = (job(1), fence(shard));
             shard.one(Command::Release(Release {
                 job,
                 fence,
-                reason: "not delivered".to_owned(),
+                reason: (*reason).to_owned(),
                 cause: ReleaseCause::Undelivered,
             }))
         });
@@ -197,6 +198,10 @@ fn grants_that_reach_nobody_push_nothing_out_of_a_job_s_history() {
     let history = shard.state.job(job(1)).unwrap().history;
     assert_eq!(history.len(), 2);
     assert!(matches!(history[0].end, AttemptEnd::Failed { .. }));
+    let newest = AttemptEnd::Released {
+        reason: "the other reason".into(),
+    };
+    assert_eq!(history[1].end, newest, "also when they differ");
 }
 
 #[test]
@@ -365,4 +370,8 @@ fn long_messages_are_cut_inside_no_character_and_details_keep_their_end() {
     assert_eq!(message.len(), limits::DETAIL_BYTES - 1);
     assert_eq!(detail.len(), limits::DETAIL_BYTES);
     assert!(detail.ends_with(b"the end"));
+    let JobState::Dead { reason, .. } = shard.job_state(job) else {
+        panic!("not dead");
+    };
+    assert_eq!(reason.len(), limits::REASON_BYTES, "it stays in memory");
 }

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use leasehold_types::{Digest, FenceToken, Incarnation, JobId, ShardEpoch, Timestamp};
 
 use crate::policy::QueuePolicy;
-use crate::shard::command::{Batch, Command, Expire, ExpireReason, FailureClass, Submit};
+use crate::shard::command::{
+    Batch, Command, Expire, ExpireReason, FailureClass, Release, ReleaseCause, Submit,
+};
 use crate::shard::job::Tries;
 use crate::shard::outcome::{Next, Outcome, Refusal};
 
@@ -28,6 +30,15 @@ pub(super) struct ModelJob {
     digest: Digest,
     deadline: Timestamp,
     pub(super) tries: Tries,
+    /// Stamp of its end.
+    ended: Option<Timestamp>,
+}
+
+/// What is left of a job that is gone.
+#[derive(Debug, Clone)]
+struct Memory {
+    digest: Digest,
+    forget_at: Timestamp,
 }
 
 /// The kind of an outcome.
@@ -43,6 +54,7 @@ pub(super) enum Kind {
     Cancelled { repeated: bool },
     Redriven,
     Discarded,
+    Purged { jobs: usize, keys: usize },
     Other,
     WrongEpoch,
     Unknown,
@@ -52,6 +64,7 @@ pub(super) enum Kind {
     Stale,
     WrongState,
     TooManyReleases,
+    TooManyRedrives,
 }
 
 /// A shard with one queue.
@@ -63,7 +76,7 @@ pub(super) struct Model {
     stamp: Timestamp,
     pub(super) jobs: BTreeMap<JobId, ModelJob>,
     keys: BTreeMap<String, JobId>,
-    discarded: BTreeMap<JobId, Digest>,
+    remembered: BTreeMap<JobId, Memory>,
 }
 
 impl Model {
@@ -75,7 +88,7 @@ impl Model {
             stamp: Timestamp::ZERO,
             jobs: BTreeMap::new(),
             keys: BTreeMap::new(),
-            discarded: BTreeMap::new(),
+            remembered: BTreeMap::new(),
         }
     }
 
@@ -93,6 +106,16 @@ impl Model {
                 promised,
                 "{command:?}\nof {batch:#?}\n{self:#?}"
             );
+            self.note_ends();
+        }
+    }
+
+    fn note_ends(&mut self) {
+        for job in self.jobs.values_mut() {
+            job.ended = match job.life {
+                Life::Done(..) | Life::Cancelled | Life::Dead => job.ended.or(Some(self.stamp)),
+                Life::Waiting(_) | Life::Ready | Life::Leased(_) => None,
+            };
         }
     }
 
@@ -128,11 +151,12 @@ impl Model {
                 false => Kind::Stale,
             },
             Command::Expire(expire) => self.expire(expire, outcome),
-            Command::Release(release) => self.release(release.job, release.fence),
+            Command::Release(release) => self.release(release),
             Command::Cancel(cancel) => self.cancel(cancel.job),
             Command::Redrive(redrive) => self.redrive(redrive.job),
             Command::Discard(discard) => self.discard(discard.job),
-            Command::Purge(_) | Command::PutPolicy(_) => Kind::Other,
+            Command::Purge(_) => self.purge(),
+            Command::PutPolicy(_) => Kind::Other,
         }
     }
 
@@ -141,7 +165,7 @@ impl Model {
     }
 
     fn absent(&self, job: JobId) -> Kind {
-        match self.discarded.contains_key(&job) {
+        match self.remembered.contains_key(&job) {
             true => Kind::NoLongerKept,
             false => Kind::Unknown,
         }
@@ -150,7 +174,7 @@ impl Model {
     fn submit(&mut self, submit: &Submit) -> Kind {
         let key = submit.key.as_ref().map(ToString::to_string);
         let is_known =
-            self.jobs.contains_key(&submit.job) || self.discarded.contains_key(&submit.job);
+            self.jobs.contains_key(&submit.job) || self.remembered.contains_key(&submit.job);
         let by_key = key.as_ref().and_then(|key| self.keys.get(key)).copied();
         let first = if is_known { Some(submit.job) } else { by_key };
         if let Some(first) = first {
@@ -170,6 +194,7 @@ impl Model {
             digest: submit.digest,
             deadline,
             tries: Tries::default(),
+            ended: None,
         };
         self.jobs.insert(submit.job, job);
         key.map(|key| self.keys.insert(key, submit.job));
@@ -180,7 +205,7 @@ impl Model {
     fn submitted_before(&self, job: JobId, digest: Digest) -> Kind {
         let held = self.jobs.get(&job);
         let known = held.map(|job| job.digest);
-        let known = known.or_else(|| self.discarded.get(&job).copied());
+        let known = known.or_else(|| Some(self.remembered.get(&job)?.digest));
         match (known == Some(digest), held.is_some()) {
             (false, _) => Kind::OtherPayload,
             (true, true) => Kind::Submitted {
@@ -291,13 +316,17 @@ impl Model {
         Kind::Again
     }
 
-    fn release(&mut self, id: JobId, fence: FenceToken) -> Kind {
-        if !self.holds(id, fence) {
+    fn release(&mut self, release: &Release) -> Kind {
+        if !self.holds(release.job, release.fence) {
             return Kind::Stale;
         }
-        let Some(job) = self.jobs.get_mut(&id) else {
+        let Some(job) = self.jobs.get_mut(&release.job) else {
             return Kind::Stale;
         };
+        if release.cause == ReleaseCause::Undelivered {
+            job.life = Life::Ready;
+            return Kind::Again;
+        }
         if job.tries.released == 10 {
             return Kind::TooManyReleases;
         }
@@ -330,6 +359,9 @@ impl Model {
         if job.life != Life::Dead {
             return Kind::WrongState;
         }
+        if job.tries.redriven == 20 {
+            return Kind::TooManyRedrives;
+        }
         job.life = Life::Ready;
         job.deadline = deadline;
         job.tries = Tries {
@@ -344,12 +376,51 @@ impl Model {
         match self.jobs.get(&id) {
             None => self.absent(id),
             Some(job) if job.life != Life::Dead => Kind::WrongState,
-            Some(job) => {
-                self.discarded.insert(id, job.digest);
-                self.jobs.remove(&id);
+            Some(_) => {
+                self.let_go(id);
                 Kind::Discarded
             }
         }
+    }
+
+    /// Removes an ended job, and remembers it as long as its queue says.
+    fn let_go(&mut self, id: JobId) {
+        let Some(job) = self.jobs.remove(&id) else {
+            return;
+        };
+        let ended = job.ended.expect("only jobs that have ended go");
+        let forget_at = ended + self.policy.retain_keys;
+        let digest = job.digest;
+        self.remembered.insert(id, Memory { digest, forget_at });
+        if forget_at <= self.stamp {
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: JobId) {
+        self.remembered.remove(&id);
+        self.keys.retain(|_, job| *job != id);
+    }
+
+    fn purge(&mut self) -> Kind {
+        let now = self.stamp;
+        let is_overdue = |job: &ModelJob| {
+            let retain = match job.life {
+                Life::Done(..) => self.policy.retain_done,
+                Life::Cancelled | Life::Dead | Life::Waiting(_) | Life::Ready | Life::Leased(_) => {
+                    self.policy.retain_failed
+                }
+            };
+            job.ended.is_some_and(|ended| ended + retain <= now)
+        };
+        let overdue = self.jobs.iter().filter(|(_, job)| is_overdue(job));
+        let overdue: Vec<JobId> = overdue.map(|(id, _)| *id).collect();
+        overdue.iter().for_each(|id| self.let_go(*id));
+        let due = self.remembered.iter().filter(|(_, m)| m.forget_at <= now);
+        let due: Vec<JobId> = due.map(|(id, _)| *id).collect();
+        due.iter().for_each(|id| self.forget(*id));
+        let (jobs, keys) = (overdue.len(), due.len());
+        Kind::Purged { jobs, keys }
     }
 }
 
@@ -372,7 +443,13 @@ fn kind(outcome: &Outcome) -> Kind {
         },
         Outcome::Redriven => Kind::Redriven,
         Outcome::Discarded => Kind::Discarded,
-        Outcome::Purged { .. } | Outcome::PolicyPut => Kind::Other,
+        Outcome::Purged { jobs, keys, more } => {
+            assert!(!more, "what is due fits one purge");
+            let count = |number: u32| usize::try_from(number).unwrap();
+            let (jobs, keys) = (count(*jobs), count(*keys));
+            Kind::Purged { jobs, keys }
+        }
+        Outcome::PolicyPut => Kind::Other,
         Outcome::Refused(refusal) => refusal_kind(refusal),
     }
 }
@@ -387,6 +464,7 @@ fn refusal_kind(refusal: &Refusal) -> Kind {
         Refusal::StaleFence { .. } => Kind::Stale,
         Refusal::WrongState { .. } => Kind::WrongState,
         Refusal::TooManyReleases { .. } => Kind::TooManyReleases,
+        Refusal::TooManyRedrives { .. } => Kind::TooManyRedrives,
         Refusal::UnknownQueue(_) | Refusal::Full { .. } | Refusal::Invalid(_) => {
             panic!("a bound of the shard was reached: {refusal}")
         }

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use leasehold_types::{BootCount, FenceToken, IdempotencyKey, Incarnation, NodeId, ShardEpoch};
 use proptest::prelude::*;
 
-use super::fixture::{digest, grant, job, queue, submit};
+use super::fixture::{SECOND, digest, grant, job, queue, submit};
 use super::invariants::Invariants;
 use super::model::{Life, Model};
 use crate::policy::QueuePolicy;
 use crate::shard::command::{
     Batch, Cancel, Command, Complete, Contact, Discard, Expire, ExpireReason, Fail, FailureClass,
-    LeaderStart, PutPolicy, Redrive, Release, ReleaseCause, Submit, WorkPhase,
+    LeaderStart, Purge, PutPolicy, Redrive, Release, ReleaseCause, Submit, WorkPhase,
 };
 use crate::shard::job::JobState;
 use crate::shard::outcome::Applied;
@@ -37,10 +37,11 @@ enum Op {
     Complete(u8, Under, u8),
     Fail(u8, Under, FailureClass),
     Expire(u8, Option<Under>, ExpireReason),
-    Release(u8, Under),
+    Release(u8, Under, ReleaseCause),
     Cancel(u8),
     Redrive(u8),
     Discard(u8),
+    Purge,
     /// Another leader begins.
     TakeOver,
     /// A leader begins that does not know of the newest one.
@@ -72,6 +73,10 @@ fn reason() -> impl Strategy<Value = ExpireReason> {
     ]
 }
 
+fn cause() -> impl Strategy<Value = ReleaseCause> {
+    prop_oneof![Just(ReleaseCause::Worker), Just(ReleaseCause::Undelivered)]
+}
+
 fn op(jobs: u8) -> impl Strategy<Value = Op> {
     let job = 0..jobs;
     prop_oneof![
@@ -83,10 +88,12 @@ fn op(jobs: u8) -> impl Strategy<Value = Op> {
         3 => (job.clone(), under(), class()).prop_map(|(job, under, c)| Op::Fail(job, under, c)),
         3 => (job.clone(), prop::option::weighted(0.8, under()), reason())
             .prop_map(|(job, under, reason)| Op::Expire(job, under, reason)),
-        2 => (job.clone(), under()).prop_map(|(job, under)| Op::Release(job, under)),
+        3 => (job.clone(), under(), cause())
+            .prop_map(|(job, under, cause)| Op::Release(job, under, cause)),
         1 => job.clone().prop_map(Op::Cancel),
         2 => job.clone().prop_map(Op::Redrive),
         1 => job.prop_map(Op::Discard),
+        2 => Just(Op::Purge),
         1 => Just(Op::TakeOver),
         1 => Just(Op::TakeOverLate),
     ]
@@ -121,28 +128,51 @@ fn policy() -> QueuePolicy {
     }
 }
 
+/// Short enough for jobs to be purged within a history, and some of them to be forgotten with that.
+fn forgetful() -> QueuePolicy {
+    QueuePolicy {
+        retain_done: SECOND,
+        retain_failed: 5 * SECOND,
+        retain_keys: 3 * SECOND,
+        ..policy()
+    }
+}
+
 pub(super) struct Shard {
     pub(super) state: ShardState,
     /// Restored from the parts of the other after every entry before.
     restored: ShardState,
     model: Model,
-    invariants: Invariants,
+    /// None for a shard that forgets ids and keys: an id that comes back is then another job.
+    invariants: Option<Invariants>,
     fences: Vec<FenceToken>,
 }
 
 impl Shard {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
+        Self {
+            invariants: Some(Invariants::default()),
+            ..Self::with_policy(policy())
+        }
+    }
+
+    /// A shard whose jobs are purged and forgotten within seconds.
+    pub(super) fn forgetful() -> Self {
+        Self::with_policy(forgetful())
+    }
+
+    fn with_policy(policy: QueuePolicy) -> Self {
         let state = ShardState::new(Incarnation::default());
         let mut shard = Self {
             restored: state.clone(),
             state,
-            model: Model::new(policy()),
-            invariants: Invariants::default(),
+            model: Model::new(policy.clone()),
+            invariants: None,
             fences: vec![FenceToken::default()],
         };
         let put = PutPolicy {
             queue: queue(),
-            policy: policy(),
+            policy,
             index: 1,
         };
         let put = Command::PutPolicy(Box::new(put));
@@ -166,7 +196,9 @@ impl Shard {
         assert!(self.state.indexes_are_true());
         self.restored = self.state.rebuilt();
         self.model.follow(&batch, &applied.outcomes);
-        self.invariants.observe(&batch, &applied, &self.state);
+        if let Some(invariants) = &mut self.invariants {
+            invariants.observe(&batch, &applied, &self.state);
+        }
         self.compare();
         let fences = self.state.jobs().filter_map(|job| job.header.last_fence);
         self.fences.extend(fences);
@@ -235,11 +267,11 @@ impl Shard {
                 fence: under.map(|under| self.fence(number, under)),
                 reason,
             }),
-            Op::Release(number, under) => Command::Release(Release {
+            Op::Release(number, under, cause) => Command::Release(Release {
                 job: job(number),
                 fence: self.fence(number, under),
                 reason: no_reason,
-                cause: ReleaseCause::Worker,
+                cause,
             }),
             Op::Cancel(number) => Command::Cancel(Cancel {
                 job: job(number),
@@ -247,6 +279,7 @@ impl Shard {
             }),
             Op::Redrive(number) => Command::Redrive(Redrive { job: job(number) }),
             Op::Discard(number) => Command::Discard(Discard { job: job(number) }),
+            Op::Purge => Command::Purge(Purge { limit: 1_000 }),
             Op::TakeOver => leader_start(self.state.epoch()),
             Op::TakeOverLate => {
                 leader_start(ShardEpoch::new(self.state.epoch().get().saturating_sub(1)))
@@ -292,6 +325,14 @@ proptest! {
     #[test]
     fn shard_does_what_the_model_says(entries in prop::collection::vec(entry(JOBS), 1..60)) {
         let mut shard = Shard::new();
+        entries.iter().for_each(|entry| drop(shard.enter(entry)));
+    }
+
+    #[test]
+    fn shard_that_soon_forgets_does_what_the_model_says(
+        entries in prop::collection::vec(entry(JOBS), 1..60),
+    ) {
+        let mut shard = Shard::forgetful();
         entries.iter().for_each(|entry| drop(shard.enter(entry)));
     }
 }

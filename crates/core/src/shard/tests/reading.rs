@@ -178,8 +178,28 @@ fn parts_that_contradict_each_other_are_refused() {
         kept: vec![Kept::Held(Box::new(job.clone()), Rows::default())],
         ..KeptRun::default()
     };
-    let repeated = ShardState::from_parts(head, policies(), [kept(), kept()]);
-    assert_eq!(repeated, Err(PartsError::Repeated(job.header.id)));
+    assert_eq!(
+        (kept().stray(0), kept().stray(1)),
+        (None, Some(job.header.sequence))
+    );
+    let at_one_place = ShardState::from_parts(head, policies(), [kept(), kept()]);
+    let sequence = job.header.sequence;
+    let (id, order) = (
+        job.header.id,
+        Err(PartsError::Order {
+            job: job.header.id,
+            sequence,
+        }),
+    );
+    assert_eq!(at_one_place, order);
+    let mut again = job.clone();
+    again.header.sequence += 1;
+    let again = KeptRun {
+        kept: vec![Kept::Held(Box::new(again), Rows::default())],
+        ..KeptRun::default()
+    };
+    let repeated = ShardState::from_parts(head, policies(), [kept(), again]);
+    assert_eq!(repeated, Err(PartsError::Repeated(id)));
     let orphan = ShardState::from_parts(head, [], [kept()]);
     assert!(matches!(orphan, Err(PartsError::UnknownQueue { .. })));
     let early = crate::shard::state::ShardHead {

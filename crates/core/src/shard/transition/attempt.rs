@@ -7,31 +7,30 @@ use leasehold_types::{JobId, limits};
 use super::{Applying, cut};
 use crate::retry::{self, Fault, Step};
 use crate::shard::command::FailureClass;
-use crate::shard::job::{AttemptEnd, AttemptRecord, Job, JobBody, JobHeader, JobState, Tries};
+use crate::shard::job::{AttemptEnd, AttemptRecord, JobHeader, JobState, Tries};
 use crate::shard::outcome::{Next, Outcome};
 
 impl Applying<'_> {
     /// Writes the current lease into the history. Does nothing for a job without one.
     pub(super) fn record(&mut self, job: JobId, end: AttemptEnd) {
-        let now = self.state.head.stamp;
-        let write = |header: &mut JobHeader, body: &mut JobBody| {
-            let JobState::Leased(lease) = &header.state else {
-                return;
-            };
-            if body.history.len() >= limits::HISTORY {
-                body.history.remove(0);
-            }
-            body.history.push(AttemptRecord {
-                number: header.tries.granted,
-                fence: lease.fence,
-                worker: lease.worker.clone(),
-                region: lease.region.clone(),
-                started_at: lease.granted_at,
-                ended_at: now,
-                end,
-            });
-        };
-        self.state.amend(job, |job| job.change_body(write));
+        if let Some(attempt) = self.attempt(job, end) {
+            self.state.amend(job, |job| job.record(attempt));
+        }
+    }
+
+    /// The current lease as an attempt that ends now.
+    pub(super) fn attempt(&self, job: JobId, end: AttemptEnd) -> Option<AttemptRecord> {
+        let header = self.state.header(job)?;
+        let lease = header.lease()?;
+        Some(AttemptRecord {
+            number: header.tries.granted,
+            fence: lease.fence,
+            worker: lease.worker.clone(),
+            region: lease.region.clone(),
+            started_at: lease.granted_at,
+            ended_at: self.state.head.stamp,
+            end,
+        })
     }
 
     /// Ends the current attempt by a fault and moves the job on as its queue's policy says.
@@ -70,7 +69,7 @@ impl Applying<'_> {
     pub(super) fn dead(&self, class: FailureClass, reason: &str) -> JobState {
         JobState::Dead {
             class,
-            reason: cut(reason).into(),
+            reason: cut(reason, limits::REASON_BYTES).into(),
             at: self.state.head.stamp,
         }
     }
@@ -112,12 +111,8 @@ fn describe(end: &AttemptEnd) -> Arc<str> {
 }
 
 /// The class of the newest failure since a job was last redriven; none when nothing failed yet.
-pub(super) fn last_class(job: &Job) -> Option<FailureClass> {
-    job.body().history.iter().rev().find_map(|a| match &a.end {
-        AttemptEnd::Failed { class, .. } => Some(*class),
-        AttemptEnd::Expired(reason) => reason.class(),
-        AttemptEnd::Completed | AttemptEnd::Released { .. } | AttemptEnd::Cancelled => None,
-    })
+pub(super) fn last_class(header: &JobHeader) -> Option<FailureClass> {
+    header.recent.as_ref()?.class
 }
 
 /// How many attempts a job has had, in words.

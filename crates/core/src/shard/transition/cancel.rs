@@ -1,5 +1,7 @@
 //! A job is ended at its owner's wish, whoever has it.
 
+use leasehold_types::limits;
+
 use super::{Applying, cut};
 use crate::shard::command::Cancel;
 use crate::shard::job::{AttemptEnd, JobState};
@@ -24,7 +26,7 @@ impl Applying<'_> {
 
     fn end_by_owner(&mut self, cancel: &Cancel) {
         let at = self.state.head.stamp;
-        let reason = cut(&cancel.reason).into();
+        let reason = cut(&cancel.reason, limits::REASON_BYTES).into();
         self.record(cancel.job, AttemptEnd::Cancelled);
         let cancelled = JobState::Cancelled { reason, at };
         self.state.restate(cancel.job, cancelled, &mut self.changes);

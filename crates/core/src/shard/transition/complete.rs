@@ -18,7 +18,7 @@ impl Applying<'_> {
         self.state.amend(complete.job, |job| {
             // An empty result is none: nothing of it is written, nor read back.
             let result = Some(complete.result.clone()).filter(|result| !result.is_empty());
-            job.change_body(|_, body| body.result = result);
+            job.change_body(|body| body.result = result);
         });
         let done = JobState::Done(Box::new(Acceptance {
             fence: complete.fence,

@@ -86,7 +86,7 @@ impl Applying<'_> {
                 wanted: "its deadline has not passed",
             });
         }
-        let class = last_class(job).unwrap_or(FailureClass::Transient);
+        let class = last_class(&job.header).unwrap_or(FailureClass::Transient);
         let dead = self.dead(class, &reason(job));
         self.record(expire.job, AttemptEnd::Expired(ExpireReason::Deadline));
         self.state.restate(expire.job, dead, &mut self.changes);

@@ -18,7 +18,7 @@ impl Applying<'_> {
         };
         let end = AttemptEnd::Failed {
             class: fail.class,
-            message: cut(&fail.message).into(),
+            message: cut(&fail.message, limits::DETAIL_BYTES).into(),
             detail: tail(&fail.detail),
         };
         Ok(self.end_by_fault(fail.job, fault, end))

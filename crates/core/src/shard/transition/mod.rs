@@ -17,7 +17,7 @@ mod redrive;
 mod release;
 mod submit;
 
-use leasehold_types::{JobId, limits};
+use leasehold_types::JobId;
 
 use super::command::{Batch, Command};
 use super::outcome::{Applied, Change, Outcome, Refusal};
@@ -116,9 +116,9 @@ fn subject(command: &Command) -> Option<JobId> {
     }
 }
 
-/// The beginning of a text, at most `limits::DETAIL_BYTES` long and never cut inside a character.
-fn cut(text: &str) -> &str {
-    let most = limits::DETAIL_BYTES.min(text.len());
+/// The beginning of a text, at most so many bytes long and never cut inside a character.
+fn cut(text: &str, most: usize) -> &str {
+    let most = most.min(text.len());
     let end = (0..=most).rev().find(|at| text.is_char_boundary(*at));
     &text[..end.unwrap_or_default()]
 }

@@ -1,6 +1,9 @@
 //! A dead letter is put back, with all its tries before it and a whole deadline of its queue.
+//!
+//! A job keeps its attempts for as long as it is held, so it is put back only so often: else one that is put back by a
+//! clock and never succeeds would fill the shard.
 
-use leasehold_types::JobId;
+use leasehold_types::{JobId, limits};
 
 use super::Applying;
 use crate::shard::command::Redrive;
@@ -10,6 +13,7 @@ use crate::shard::outcome::{Outcome, Refusal};
 impl Applying<'_> {
     pub(super) fn redrive(&mut self, redrive: &Redrive) -> Result<Outcome, Refusal> {
         let job = self.dead_letter(redrive.job, "only a dead letter can be redriven")?;
+        check_times(redrive.job, job.header.tries.redriven)?;
         self.check_pool(&job.header.requirement, &job.header.tenant)?;
         let policy = self.state.queues.policy(&job.header.queue);
         let deadline = policy.map(|policy| policy.job_deadline).unwrap_or_default();
@@ -17,8 +21,6 @@ impl Applying<'_> {
         self.state.amend(redrive.job, |job| {
             job.header.expires_at = expires_at;
             job.header.tries = redriven(job.header.tries);
-            // Part of them may be in the checkpoint alone: what apply reads of a history begins anew, on every replica.
-            job.change_body(|_, body| body.earlier.append(&mut body.history));
         });
         self.state
             .restate(redrive.job, JobState::Ready, &mut self.changes);
@@ -41,6 +43,13 @@ impl Applying<'_> {
             }),
         }
     }
+}
+
+fn check_times(job: JobId, times: u32) -> Result<(), Refusal> {
+    if times < limits::REDRIVES {
+        return Ok(());
+    }
+    Err(Refusal::TooManyRedrives { job, times })
 }
 
 /// Grants are counted on, since they number the attempts of the history; the rest starts over.

@@ -16,31 +16,34 @@ impl Applying<'_> {
     pub(super) fn release(&mut self, release: &Release) -> Result<Outcome, Refusal> {
         let (job, _) = self.state.held(release.job, release.fence)?;
         let times = job.header.tries.released;
-        let reason = cut(&release.reason).into();
-        let end = AttemptEnd::Released { reason };
+        let end = |most| AttemptEnd::Released {
+            reason: cut(&release.reason, most).into(),
+        };
         match release.cause {
             ReleaseCause::Worker if times >= limits::RELEASES => {
                 let job = release.job;
                 return Err(Refusal::TooManyReleases { job, times });
             }
             ReleaseCause::Worker => {
-                self.record(release.job, end);
+                self.record(release.job, end(limits::DETAIL_BYTES));
                 self.state
                     .amend(release.job, |job| job.header.tries.released = times + 1);
             }
-            ReleaseCause::Undelivered => self.record_undelivered(release.job, end),
+            // What is said of it stays in memory.
+            ReleaseCause::Undelivered => {
+                self.record_undelivered(release.job, end(limits::REASON_BYTES));
+            }
         }
         self.state
             .restate(release.job, JobState::Ready, &mut self.changes);
         Ok(Outcome::AttemptEnded(Next::Ready))
     }
 
-    /// One line stands for a run of grants that went astray alike: they must not push what really happened to the job
-    /// out of its history.
+    /// One line stands for all grants in a row that went astray, and says what is known of the newest: they must not
+    /// push what really happened to the job out of its history, nor make it grow without bound.
     fn record_undelivered(&mut self, job: JobId, end: AttemptEnd) {
-        self.state.amend(job, |job| {
-            job.change_body(|_, body| drop(body.history.pop_if(|last| last.end == end)));
-        });
-        self.record(job, end);
+        if let Some(attempt) = self.attempt(job, end) {
+            self.state.amend(job, |job| job.record_astray(attempt));
+        }
     }
 }

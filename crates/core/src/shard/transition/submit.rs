@@ -135,10 +135,12 @@ impl Applying<'_> {
             state,
             tries: Tries::default(),
             last_fence: None,
+            recent: None,
         };
         let body = JobBody {
-            // A slice of the entry, which stays in memory with it until the next checkpoint has the payload.
-            payload: Some(submit.payload.clone()),
+            // A slice of the entry, which stays in memory with it until the next checkpoint has the payload. An empty
+            // one is none: nothing of it is written, nor read back.
+            payload: Some(submit.payload.clone()).filter(|payload| !payload.is_empty()),
             ..JobBody::default()
         };
         let job = Job::new(header, body, Stored::default());

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use leasehold_core::shard::job::{
     Acceptance, AttemptEnd, AttemptRecord, Job, JobBody, JobHeader, JobState, Lease, Length,
-    Stored, Tries,
+    Recent, Stored, Tries,
 };
 use leasehold_core::shard::state::{
     FrozenHead, Kept, Owner, PlacedPolicy, Remembered, Rows, ShardHead,
 };
 use leasehold_types::{BootCount, Incarnation, NodeId, QueueName, ShardEpoch};
-use proptest::collection::{btree_map, vec};
+use proptest::collection::btree_map;
 use proptest::option;
 use proptest::prelude::*;
 
@@ -92,15 +92,24 @@ fn tries() -> impl Strategy<Value = Tries> {
 }
 
 prop_compose! {
+    fn recent()(
+        worker in name(), class in option::of(class()), astray in option::of(attempt()),
+    ) -> Box<Recent> {
+        let astray = astray.map(Box::new);
+        Box::new(Recent { worker, class, astray })
+    }
+}
+
+prop_compose! {
     fn header()(
         id in job(), (queue, tenant) in (name(), name()), key in option::of(name()), digest in digest(),
         priority: u8, requirement in requirement(), sequence: u64,
         (submitted_at, expires_at) in (stamp(), stamp()), state in state(), tries in tries(),
-        last_fence in option::of(fence()),
+        last_fence in option::of(fence()), recent in option::of(recent()),
     ) -> JobHeader {
         JobHeader {
             id, queue, tenant, key, digest, priority, requirement: Arc::new(requirement), sequence,
-            submitted_at, expires_at, state, tries, last_fence,
+            submitted_at, expires_at, state, tries, last_fence, recent,
         }
     }
 }
@@ -120,15 +129,14 @@ prop_compose! {
 
 prop_compose! {
     fn held()(
-        header in header(), history in vec(attempt(), 0..3), stored in stored(), upto: u32,
+        header in header(), stored in stored(), upto: u32,
     ) -> Kept {
         let rows = Rows {
             payload: stored.payload.is_some(),
             result: stored.result.is_some(),
             attempts: upto,
         };
-        let body = JobBody { history, ..JobBody::default() };
-        Kept::Held(Box::new(Job::new(header, body, stored)), rows)
+        Kept::Held(Box::new(Job::new(header, JobBody::default(), stored)), rows)
     }
 }
 
@@ -143,7 +151,7 @@ prop_compose! {
 
 /// What a row keeps of one arrival.
 pub(crate) fn kept() -> impl Strategy<Value = Kept> {
-    prop_oneof![3 => held(), 1 => remembered().prop_map(Kept::Gone)]
+    prop_oneof![3 => held(), 1 => remembered().prop_map(|gone| Kept::Gone(Arc::new(gone)))]
 }
 
 prop_compose! {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::shard::job::Job;
+#[cfg(test)]
+use crate::shard::state::Kept;
 use crate::shard::state::Remembered;
 use crate::shard::state::pools::PoolId;
 
@@ -11,7 +13,7 @@ use super::tracker::Orphan;
 /// Arrivals in a run. A row of sixteen headers about fills the page that a change of one of them writes anyway.
 pub const RUN: u64 = PLACES as u64;
 
-const PLACES: usize = 16;
+pub(super) const PLACES: usize = 16;
 
 /// Which rows of a job's own the checkpoint has, or will have with the one under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,7 +37,7 @@ pub(in crate::shard::state) struct Counted {
 
 /// A job, and the pool that its requirement is in while the job has not ended.
 #[derive(Debug, Clone)]
-pub struct Slot {
+pub(in crate::shard) struct Slot {
     pub(in crate::shard::state) job: Arc<Job>,
     pub(in crate::shard::state) pool: PoolId,
     pub(super) counted: Counted,
@@ -55,24 +57,12 @@ impl Slot {
     }
 
     pub(super) fn count(&mut self) {
-        // Two parts and a bounded history are far below four gigabytes.
+        // Two parts and as many attempts as a job may have are far below four gigabytes.
         let narrow = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
         self.counted = Counted {
             all: narrow(self.job.bytes()),
             unsaved: narrow(self.job.unsaved_bytes()),
         };
-    }
-
-    /// The job.
-    #[must_use]
-    pub fn job(&self) -> &Job {
-        &self.job
-    }
-
-    /// The rows of its own.
-    #[must_use]
-    pub const fn rows(&self) -> Rows {
-        self.rows
     }
 
     /// The row of a payload that nobody wants any more.
@@ -82,17 +72,12 @@ impl Slot {
             return None;
         }
         self.rows.payload = false;
-        let payload = true;
-        let rows = Rows {
-            payload,
-            ..Rows::default()
-        };
-        Orphan::new(self.job.header.sequence, rows)
+        Orphan::new(self.job.header.sequence, true, false)
     }
 
     /// All rows of its own, of a job that is going.
     pub(super) fn orphan(&self, sequence: u64) -> Option<Orphan> {
-        Orphan::new(sequence, self.rows)
+        Orphan::new(sequence, self.rows.payload, self.rows.result)
     }
 
     /// Lets go of what the checkpoint has.
@@ -103,11 +88,9 @@ impl Slot {
             attempts,
         } = self.rows;
         let body = self.job.body();
-        let is_held = |number: u32| number <= attempts;
         let has_something = (payload && body.payload.is_some())
             || (result && body.result.is_some())
-            || body.earlier.iter().any(|a| is_held(a.number))
-            || body.history.iter().any(|a| is_held(a.number));
+            || body.attempts.iter().any(|a| a.number <= attempts);
         if has_something {
             Arc::make_mut(&mut self.job).evict(payload, result, attempts);
             self.count();
@@ -123,11 +106,22 @@ impl PartialEq for Slot {
 
 /// What is kept of one arrival.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Entry {
+pub(in crate::shard) enum Entry {
     /// A job.
     Held(Slot),
     /// A job that was purged.
-    Gone(Box<Remembered>),
+    Gone(Arc<Remembered>),
+}
+
+#[cfg(test)]
+impl Entry {
+    /// All of it, as a row would keep it that nothing was let go of for.
+    pub(in crate::shard::state) fn kept(&self) -> Kept {
+        match self {
+            Self::Held(slot) => Kept::Held(Box::new(slot.job.as_ref().clone()), slot.rows),
+            Self::Gone(entry) => Kept::Gone(Arc::clone(entry)),
+        }
+    }
 }
 
 /// See the module.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::run::{Entry, Rows, Run, Slot};
+use super::run::{Entry, PLACES, Rows, Run, Slot};
 use crate::shard::job::{AttemptRecord, Job};
 use crate::shard::state::{Kept, Remembered};
 
@@ -21,13 +21,20 @@ use crate::shard::state::{Kept, Remembered};
 pub struct Orphan {
     /// The job's place in the order of arrival.
     pub sequence: u64,
-    /// Which rows there are.
-    pub rows: Rows,
+    /// There is one of its payload.
+    pub payload: bool,
+    /// There is one of its result.
+    pub result: bool,
 }
 
 impl Orphan {
-    pub(super) fn new(sequence: u64, rows: Rows) -> Option<Self> {
-        (rows.payload || rows.result).then_some(Self { sequence, rows })
+    /// None when there is no row.
+    pub(super) fn new(sequence: u64, payload: bool, result: bool) -> Option<Self> {
+        (payload || result).then_some(Self {
+            sequence,
+            payload,
+            result,
+        })
     }
 }
 
@@ -70,7 +77,7 @@ pub enum FrozenEntry {
     /// A job.
     Held(FrozenJob),
     /// What is remembered of a job.
-    Gone(Remembered),
+    Gone(Arc<Remembered>),
 }
 
 impl FrozenEntry {
@@ -79,7 +86,7 @@ impl FrozenEntry {
     pub fn kept(&self) -> Kept {
         match self {
             Self::Held(frozen) => frozen.kept(),
-            Self::Gone(entry) => Kept::Gone(entry.clone()),
+            Self::Gone(entry) => Kept::Gone(Arc::clone(entry)),
         }
     }
 }
@@ -90,9 +97,23 @@ impl FrozenEntry {
 pub struct FrozenJob {
     job: Arc<Job>,
     written: Rows,
+    /// The rows that it has once this is written.
+    rows: Rows,
 }
 
 impl FrozenJob {
+    fn new(slot: &Slot) -> Self {
+        let (job, written) = (Arc::clone(&slot.job), slot.rows);
+        let body = job.body();
+        let newest = body.attempts.last().map(|attempt| attempt.number);
+        let rows = Rows {
+            payload: written.payload || body.payload.is_some(),
+            result: written.result || body.result.is_some(),
+            attempts: written.attempts.max(newest.unwrap_or_default()),
+        };
+        Self { job, written, rows }
+    }
+
     /// The job's place in the order of arrival.
     #[must_use]
     pub fn sequence(&self) -> u64 {
@@ -113,49 +134,27 @@ impl FrozenJob {
         result.filter(|_| !self.written.result)
     }
 
-    /// The attempts that are to be written: those of a job that has ended, and those from before its last redrive.
-    /// Those of a job that has not stand with its header.
+    /// The attempts that are to be written.
     pub fn attempts(&self) -> impl Iterator<Item = &AttemptRecord> {
-        let body = self.job.body();
-        let ended = self.job.header.state.is_terminal();
-        let of_ended = ended.then_some(&body.history).into_iter().flatten();
         let upto = self.written.attempts;
-        let all = body.earlier.iter().chain(of_ended);
-        all.filter(move |attempt| attempt.number > upto)
-    }
-
-    /// The rows that the job has once this is written.
-    fn rows(&self) -> Rows {
-        let newest = self.attempts().map(|attempt| attempt.number).max();
-        Rows {
-            payload: self.written.payload || self.payload().is_some(),
-            result: self.written.result || self.result().is_some(),
-            attempts: newest.unwrap_or(self.written.attempts),
-        }
+        let attempts = self.job.body().attempts.iter();
+        attempts.filter(move |attempt| attempt.number > upto)
     }
 
     fn kept(&self) -> Kept {
-        let (mut job, rows) = (self.job.as_ref().clone(), self.rows());
+        let (mut job, rows) = (self.job.as_ref().clone(), self.rows);
         job.evict(rows.payload, rows.result, rows.attempts);
         Kept::Held(Box::new(job), rows)
     }
 }
 
-/// A portion of what a checkpoint writes.
+/// A portion of what a checkpoint writes. There may be nothing in it though more follows.
 #[derive(Debug, Clone, Default)]
 pub struct Frozen {
     /// Runs to write.
     pub runs: Vec<FrozenRun>,
     /// Rows to remove.
     pub orphans: Vec<Orphan>,
-}
-
-impl Frozen {
-    /// Whether there was nothing left.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.runs.is_empty() && self.orphans.is_empty()
-    }
 }
 
 /// See the module.
@@ -215,8 +214,10 @@ impl Tracker {
     /// When the last checkpoint was not taken to its end: what was taken counts as written, so a state whose checkpoint
     /// came to nothing must not be used for another.
     pub(super) fn freeze(&mut self) {
-        let is_over = self.frozen.is_empty() && self.frozen_orphans.is_empty();
-        assert!(is_over, "a checkpoint is taken to its end before the next");
+        assert!(
+            self.is_over(),
+            "a checkpoint is taken to its end before the next"
+        );
         self.next += 1;
         self.frozen = std::mem::take(&mut self.changed);
         self.frozen.sort_unstable_by(|a, b| b.cmp(a));
@@ -225,22 +226,30 @@ impl Tracker {
         self.frozen_orphans = std::mem::take(&mut self.orphans);
     }
 
-    /// The next portion, of at most so many runs, or of a few more rows to remove.
-    pub(super) fn take(&mut self, runs: &mut BTreeMap<u64, Box<Run>>, most: usize) -> Frozen {
+    /// Whether everything was taken that was set apart.
+    fn is_over(&self) -> bool {
+        self.frozen.is_empty() && self.frozen_orphans.is_empty()
+    }
+
+    /// The next portion, of at most so many runs, or of a few more rows to remove; none at the end.
+    pub(super) fn take(
+        &mut self,
+        runs: &mut BTreeMap<u64, Box<Run>>,
+        most: usize,
+    ) -> Option<Frozen> {
+        if self.is_over() {
+            return None;
+        }
         let mut portion = Frozen::default();
-        while portion.runs.len() < most
-            && let Some(number) = self.frozen.pop()
-        {
+        // Runs that went meanwhile count too: looking for one costs as much as finding it.
+        let numbers = last_of(&mut self.frozen, most);
+        if numbers.is_empty() {
+            portion.orphans = last_of(&mut self.frozen_orphans, most.saturating_mul(PLACES));
+        }
+        for number in numbers.into_iter().rev() {
             portion.runs.extend(self.take_run(runs, number));
         }
-        if portion.runs.is_empty() {
-            let from = self
-                .frozen_orphans
-                .len()
-                .saturating_sub(most.saturating_mul(16));
-            portion.orphans = self.frozen_orphans.split_off(from);
-        }
-        portion
+        Some(portion)
     }
 
     fn take_run(&mut self, runs: &mut BTreeMap<u64, Box<Run>>, number: u64) -> Option<FrozenRun> {
@@ -248,7 +257,12 @@ impl Tracker {
         let packs = runs.get(&number).map_or(0, |run| run.packs);
         let frozen = match self.before.remove(&number) {
             Some(before) => self.take_changed(runs.get_mut(&number), number, (&before, packs)),
-            None => take_unchanged(runs.get_mut(&number)?, number),
+            // SUBTLE: one that came and went before the freeze, and came again after it, was not there at the freeze:
+            // all that is in it is the next checkpoint's.
+            None => {
+                let as_frozen = |run: &&mut Box<Run>| run.changed_for != self.next;
+                take_unchanged(runs.get_mut(&number).filter(as_frozen)?, number)
+            }
         };
         let is_over = frozen.entries.is_empty();
         if let Some(run) = runs.get_mut(&number) {
@@ -268,19 +282,20 @@ impl Tracker {
         number: u64,
         (before, packs): (&Run, u32),
     ) -> FrozenRun {
-        for slot in before.slots() {
-            let sequence = slot.job.header.sequence;
-            let rows = after(slot);
+        let frozen = freeze_run(before, number, packs);
+        for job in frozen.jobs() {
+            let (sequence, rows) = (job.sequence(), job.rows);
             let live = now.as_mut().and_then(|run| run.slot_mut(sequence));
-            match live {
+            let orphan = match live {
                 Some(live) => {
                     live.rows = rows;
-                    self.orphans.extend(live.orphan_payload());
+                    live.orphan_payload()
                 }
-                None => self.orphans.extend(Orphan::new(sequence, rows)),
-            }
+                None => Orphan::new(sequence, rows.payload, rows.result),
+            };
+            self.orphans.extend(orphan);
         }
-        freeze_run(before, number, packs)
+        frozen
     }
 
     /// Counts nothing as changed: it was just read.
@@ -292,16 +307,16 @@ impl Tracker {
 fn take_unchanged(run: &mut Run, number: u64) -> FrozenRun {
     let frozen = freeze_run(run, number, run.packs);
     run.changed_for = 0;
-    for slot in run.slots_mut() {
-        slot.rows = after(slot);
+    for (slot, job) in run.slots_mut().zip(frozen.jobs()) {
+        slot.rows = job.rows;
     }
     frozen
 }
 
 fn freeze_run(run: &Run, number: u64, packs: u32) -> FrozenRun {
     let entries = run.entries().map(|entry| match entry {
-        Entry::Held(slot) => FrozenEntry::Held(frozen(slot)),
-        Entry::Gone(entry) => FrozenEntry::Gone(entry.as_ref().clone()),
+        Entry::Held(slot) => FrozenEntry::Held(FrozenJob::new(slot)),
+        Entry::Gone(entry) => FrozenEntry::Gone(Arc::clone(entry)),
     });
     let mut frozen = FrozenRun {
         number,
@@ -319,14 +334,7 @@ fn freeze_run(run: &Run, number: u64, packs: u32) -> FrozenRun {
     frozen
 }
 
-/// The rows that a job has once the checkpoint is written.
-fn after(slot: &Slot) -> Rows {
-    frozen(slot).rows()
-}
-
-fn frozen(slot: &Slot) -> FrozenJob {
-    FrozenJob {
-        job: Arc::clone(&slot.job),
-        written: slot.rows,
-    }
+/// Takes so many of the last ones away, or all of them.
+fn last_of<T>(all: &mut Vec<T>, most: usize) -> Vec<T> {
+    all.split_off(all.len().saturating_sub(most))
 }
