@@ -30,8 +30,7 @@ impl CrashingFile {
         half: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<T> {
         let deed = Deed {
-            operation,
-            names: &[&self.name],
+            acts: &[(operation, &self.name)],
             is_new: self.disk.names().is_new(&self.name),
         };
         self.disk.perform(&deed, act, half)
