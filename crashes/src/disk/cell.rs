@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use leasehold_storage::DiskFile;
 use rand::RngExt;
@@ -71,6 +71,8 @@ impl Generation {
 
 /// A file and its generations, the oldest first; the last is the one being written.
 pub(super) struct Cell {
+    /// The name that it has, or had last. Handles live longer than names: a file is written under another one first.
+    name: Mutex<Arc<str>>,
     file: Box<dyn DiskFile>,
     undo: Mutex<VecDeque<Generation>>,
     /// Syncs that have to follow a sync before it counts: 0 for an honest disk.
@@ -78,9 +80,14 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    pub(super) fn new(file: Box<dyn DiskFile>, syncs_behind: usize) -> io::Result<Self> {
+    pub(super) fn new(
+        name: &str,
+        file: Box<dyn DiskFile>,
+        syncs_behind: usize,
+    ) -> io::Result<Self> {
         let length = file.length()?;
         Ok(Self {
+            name: Mutex::new(name.into()),
             file,
             undo: Mutex::new(VecDeque::from([Generation::new(0, length)])),
             syncs_behind,
@@ -96,6 +103,15 @@ impl Cell {
             *undo = generations.into();
             undo.push_back(Generation::new(number, length));
         }
+    }
+
+    pub(super) fn name(&self) -> Arc<str> {
+        let name = self.name.lock();
+        Arc::clone(&name.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn rename(&self, name: &str) {
+        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = name.into();
     }
 
     /// What has to be known to go on after the process was killed.

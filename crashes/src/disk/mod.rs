@@ -207,7 +207,7 @@ impl Disk for CrashingDisk {
         let cell = self
             .0
             .change(operation, &[name], |names| names.open(name, mode))?;
-        Ok(Box::new(CrashingFile::new(Arc::clone(&self.0), name, cell)))
+        Ok(Box::new(CrashingFile::new(Arc::clone(&self.0), cell)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -144,7 +144,7 @@ impl Names {
     /// Opens a file in the yard that a killed process left unsynced.
     pub(super) fn open_nameless(&mut self, kept: &str) -> io::Result<Arc<Cell>> {
         let file = self.yard.open(kept, OpenMode::Existing)?;
-        let cell = Arc::new(Cell::new(file, 0)?);
+        let cell = Arc::new(Cell::new(kept, file, 0)?);
         self.nameless.insert(kept.to_owned(), Arc::clone(&cell));
         Ok(cell)
     }
@@ -160,7 +160,7 @@ impl Names {
         } else {
             0
         };
-        let cell = Arc::new(Cell::new(file, behind)?);
+        let cell = Arc::new(Cell::new(name, file, behind)?);
         if mode == OpenMode::Create {
             cell.set_length(0)?;
         }
@@ -190,6 +190,7 @@ impl Names {
         let lost = replaced.clone().zip(self.known.remove(to));
         self.nameless.extend(lost);
         if let Some(moved) = moved {
+            moved.rename(to);
             self.known.insert(to.to_owned(), moved);
         }
         self.changes.push(Change::Renamed {

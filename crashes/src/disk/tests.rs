@@ -281,6 +281,28 @@ fn removal_of_what_is_not_there_is_no_place_for_a_crash() {
 }
 
 #[test]
+fn file_goes_by_the_name_that_it_has_and_not_by_the_one_it_was_opened_under() {
+    let world = World::new();
+    let (disk, deaths) = world.open(0);
+    let file = put(&disk, "checkpoint-g1.incoming", b"x");
+    disk.rename("checkpoint-g1.incoming", "checkpoint-g1")
+        .unwrap();
+    disk.sync_folder().unwrap();
+    let arm = |point| {
+        let order = Order {
+            point: find(point).unwrap(),
+            nth: 1,
+            flavour: Flavour::Kill,
+        };
+        disk.arm(order);
+        file.sync().unwrap();
+        deaths.try_recv().is_ok()
+    };
+    assert!(!arm("incoming-not-synced"));
+    assert!(arm("checkpoint-not-synced"));
+}
+
+#[test]
 fn process_dies_at_its_point_though_the_half_of_the_write_failed() {
     let world = World::new();
     let (disk, deaths) = world.open(0);
