@@ -24,6 +24,8 @@ const QUOTA: u64 = 4;
 const LOOKS: u32 = 120;
 /// Longest that clients may wait for the submits between two crashes.
 const PROGRESS: Duration = Duration::from_secs(120);
+/// Longest that it may take to look at all jobs.
+const LOOK: Duration = Duration::from_secs(120);
 /// Longest that a drain may take.
 const DRAIN: Duration = Duration::from_secs(180);
 
@@ -167,7 +169,7 @@ impl Run<'_> {
             .seed
             .wrapping_add(u64::from(self.tally.kills));
         let load = Load::start(cluster.endpoints(), Arc::clone(ledger), seed).await;
-        let load = load.map_err(anyhow::Error::from)?;
+        let load = load?;
         let lived = self.under_load(cluster, &load, ledger).await;
         load.stop().await;
         lived
@@ -184,17 +186,21 @@ impl Run<'_> {
             self.await_submits(ledger).await?;
             self.one_kill(cluster, load).await?;
         }
+        let mut rng = SmallRng::seed_from_u64(self.arguments.seed);
         if ledger.is_broken() {
             // All that is broken is to be known, not only what was met first.
-            return look_at_all(load).await;
+            return look_at_all(load, &mut rng).await;
         }
         self.last = "the drain".to_owned();
         load.drain().await;
         await_drained(load).await?;
-        look_at_all(load).await?;
+        look_at_all(load, &mut rng).await?;
+        if ledger.is_broken() {
+            return Ok(());
+        }
         self.last = "the power failure of all nodes after the drain".to_owned();
         cluster.black_out(&mut self.tally).await?;
-        look_at_all(load).await
+        look_at_all(load, &mut rng).await
     }
 
     async fn one_kill(&mut self, cluster: &mut Cluster, load: &Load) -> Result<(), ClusterError> {
@@ -253,18 +259,22 @@ async fn await_drained(load: &Load) -> Result<(), Violation> {
     })
 }
 
-async fn look_at_all(load: &Load) -> Result<(), ClusterError> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match sweep(&load.common).await {
-            Ok(()) => return Ok(()),
-            // A leader may still have to be found.
-            Err(_) if tries < 20 => tokio::time::sleep(Duration::from_millis(500)).await,
-            Err(error) => {
-                let what = format!("the jobs could not be listed: {error}");
-                return Err(Violation::Stuck { what, seconds: 10 }.into());
-            }
+async fn look_at_all(load: &Load, rng: &mut SmallRng) -> Result<(), ClusterError> {
+    let mut last = None;
+    let looking = async {
+        // A leader may still have to be found.
+        while let Err(error) = sweep(&load.common, rng).await {
+            last = Some(error);
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
+    };
+    if tokio::time::timeout(LOOK, looking).await.is_ok() {
+        return Ok(());
     }
+    let why = last.map_or_else(|| "it was too slow".to_owned(), |error| error.to_string());
+    let violation = Violation::Stuck {
+        what: format!("not all jobs could be looked at ({why})"),
+        seconds: LOOK.as_secs(),
+    };
+    Err(violation.into())
 }
