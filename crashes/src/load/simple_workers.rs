@@ -18,6 +18,10 @@ pub(super) async fn unary(common: Common, seed: u64) {
     let session = format!("w-{:032x}", u128::from(seed) << 64 | 1);
     while !common.stop.is_cancelled() {
         for assignment in lease(&common, &session).await {
+            // Without a cluster each of them waits its time out.
+            if common.stop.is_cancelled() {
+                return;
+            }
             work(&common, &session, &assignment).await;
         }
     }
