@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::points::{self, Point};
+
 /// Kills real nodes at random and at chosen moments, and checks that nothing acknowledged is lost or done twice.
 #[derive(Debug, Parser)]
 #[command(
@@ -46,14 +48,14 @@ pub(crate) struct RunArgs {
     pub(crate) kills_per_cluster: u32,
     /// Crash only at this point, where it can be; see `points`
     #[arg(long, value_name = "NAME", value_parser = point)]
-    pub(crate) point: Option<String>,
+    pub(crate) point: Option<&'static Point>,
     /// Fail the power at every crash
     #[arg(long)]
     pub(crate) power_only: bool,
     /// Use a disk that acknowledges syncs of the log before they are done: the run must then fail
     #[arg(long)]
     pub(crate) lie: bool,
-    /// Keep data and logs here instead of in a temporary folder
+    /// Put data and logs in this empty folder instead of a temporary one; those of a failed cluster stay
     #[arg(long, value_name = "FOLDER")]
     pub(crate) keep: Option<PathBuf>,
     /// Print the report as JSON
@@ -88,9 +90,7 @@ fn nodes(text: &str) -> Result<usize, String> {
     }
 }
 
-fn point(text: &str) -> Result<String, String> {
-    match crate::points::find(text) {
-        Some(point) => Ok(point.name.to_owned()),
-        None => Err("there is no such point: see `leasehold-crashes points`".to_owned()),
-    }
+fn point(text: &str) -> Result<&'static Point, String> {
+    let unknown = || "there is no such point: see `leasehold-crashes points`".to_owned();
+    points::find(text).ok_or_else(unknown)
 }

@@ -51,6 +51,7 @@ impl Cluster {
         is_lying: bool,
         rng: &mut SmallRng,
     ) -> anyhow::Result<Self> {
+        let seeds: [u64; REGIONS.len()] = rng.random();
         let ports = free_ports(nodes * 2, rng)?;
         let mut seats = Vec::new();
         for (index, (name, ports)) in REGIONS.into_iter().zip(ports.chunks(2)).enumerate() {
@@ -61,6 +62,7 @@ impl Cluster {
                 folder: root.join(name),
                 is_founder: index == 0,
                 syncs_behind: if is_lying { LIE } else { 0 },
+                seed: seeds[index],
                 process: None,
                 starts: 0,
             });
@@ -116,7 +118,7 @@ impl Cluster {
     ) -> Result<(), ClusterError> {
         for (index, seat) in self.seats.iter_mut().enumerate() {
             let order = crash.filter(|(victim, _)| *victim == index);
-            seat.start(order.map(|(_, order)| order), index as u64)?;
+            seat.start(order.map(|(_, order)| order))?;
         }
         for index in 0..self.seats.len() {
             let order = crash.filter(|(victim, _)| *victim == index);
@@ -177,8 +179,7 @@ impl Cluster {
 
     async fn start_again(&mut self, index: usize, tally: &mut Tally) -> Result<(), ClusterError> {
         let seat = &mut self.seats[index];
-        let seed = u64::from(seat.starts);
-        seat.start(None, seed)?;
+        seat.start(None)?;
         match seat.reach().await? {
             Reached::Ready(after) => tally.recovered(after),
             Reached::Died(why) => {
@@ -204,7 +205,7 @@ impl Cluster {
         for index in 0..self.seats.len() {
             if self.seats[index].process.is_none() {
                 let again = blow.again.filter(|_| index == blow.victim);
-                self.seats[index].start(again, blow.seed)?;
+                self.seats[index].start(again)?;
             }
         }
         for index in 0..self.seats.len() {
@@ -272,8 +273,8 @@ impl Cluster {
         for seat in &mut self.seats {
             order_death(seat, Flavour::Power, tally).await?;
         }
-        for index in 0..self.seats.len() {
-            self.seats[index].start(None, 0)?;
+        for seat in &mut self.seats {
+            seat.start(None)?;
         }
         for seat in &mut self.seats {
             match seat.reach().await? {
@@ -301,7 +302,7 @@ async fn await_point(seat: &mut Seat, limit: Duration) -> Result<Option<String>,
 }
 
 /// Small segments and little time between checkpoints, so that everything happens often. Not so where the disk lies: a
-/// second segment or a snapshot, being newer than what was lost, would show the node that its log is damaged, and it
+/// second segment or a checkpoint, being newer than what was lost, would show the node that its log is damaged, and it
 /// would refuse to start before a lost job could show.
 fn storage(is_lying: bool) -> StorageConfig {
     if is_lying {
@@ -354,4 +355,29 @@ fn free_ports(count: usize, rng: &mut SmallRng) -> anyhow::Result<Vec<u16>> {
         .iter()
         .map(|listener| Ok(listener.local_addr()?.port()));
     ports.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rand::SeedableRng as _;
+
+    use super::*;
+
+    #[test]
+    fn power_failure_takes_other_things_at_every_start_of_every_node_and_seed() {
+        let mut seeds = BTreeSet::new();
+        for seed in 0..4 {
+            let root = tempfile::tempdir().unwrap();
+            let mut rng = SmallRng::seed_from_u64(seed);
+            let mut cluster = Cluster::lay_out(root.path(), 3, false, &mut rng).unwrap();
+            for seat in &mut cluster.seats {
+                for starts in 0..5 {
+                    seat.starts = starts;
+                    assert!(seeds.insert(seat.loss_seed()), "{} {starts}", seat.name);
+                }
+            }
+        }
+    }
 }

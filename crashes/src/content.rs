@@ -38,6 +38,11 @@ pub(crate) fn payload(number: Number) -> Bytes {
     filled(format!("{number} "), number)
 }
 
+/// Whether these are the bytes that a submit sent.
+pub(crate) fn is_payload(number: Number, bytes: &[u8]) -> bool {
+    payload(number) == bytes
+}
+
 /// The submit that a payload belongs to; none for one that is not ours.
 pub(crate) fn number_in(payload: &[u8]) -> Option<Number> {
     let end = payload.iter().position(|byte| *byte == b' ')?;
@@ -49,7 +54,12 @@ pub(crate) fn result(number: Number, fence: FenceToken, variant: Variant) -> Byt
 }
 
 pub(crate) fn result_digest(number: Number, fence: FenceToken, variant: Variant) -> Digest {
-    Digest::new(Sha256::digest(result(number, fence, variant)).into())
+    digest_of(&result(number, fence, variant))
+}
+
+/// The digest that a cluster shows of these bytes.
+pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
+    Digest::new(Sha256::digest(bytes).into())
 }
 
 fn filled(text: String, number: Number) -> Bytes {

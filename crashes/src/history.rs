@@ -4,7 +4,7 @@
 //! number, which the payload carries; every result says under which fence it was sent. Outcomes are *acknowledged*,
 //! *certainly not done* or *unknown*, and an unknown one may turn out either way but must then stay so.
 //!
-//! Pure and small: one record of some sixty bytes a job. A broken promise is a [`Violation`].
+//! Pure and small: one record of some hundred bytes a job. A broken promise is a [`Violation`].
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub(crate) type Number = u32;
 pub(crate) enum Shelf {
     /// Its jobs are kept until the end.
     Kept,
-    /// Its jobs go a second after they ended: they must not come back.
+    /// Its jobs go a second after they ended: they must not come back, and none that is granted again had a result.
     Brief,
 }
 
@@ -51,6 +51,8 @@ struct Record {
     id: Option<JobId>,
     submit: Submit,
     accepted: Option<Accepted>,
+    /// The newest fence that a worker was given.
+    granted: Option<FenceToken>,
     /// Whether a worker ever sent a result, whatever became of it.
     was_worked: bool,
     /// Whether one that tells nobody of its acknowledgements did.
@@ -65,6 +67,22 @@ impl Record {
         let may_be_gone = self.shelf == Shelf::Brief && self.was_worked;
         let was_told = self.submit == Submit::Acknowledged || self.accepted.is_some();
         was_told && !may_be_gone
+    }
+
+    /// A result ends a job for good. So the fence that it was accepted under is the newest one of all, whatever was heard
+    /// first.
+    fn check_fences(&self, number: Number) -> Result<(), Violation> {
+        match (self.accepted, self.granted) {
+            (Some(accepted), Some(granted)) if granted > accepted.fence => {
+                Err(Violation::GrantedAfterResult {
+                    number,
+                    id: self.id,
+                    accepted,
+                    granted,
+                })
+            }
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        }
     }
 }
 
@@ -107,6 +125,7 @@ impl History {
             id,
             submit: Submit::Unknown,
             accepted: None,
+            granted: None,
             was_worked: false,
             was_worked_quietly: false,
             was_found: false,
@@ -131,6 +150,31 @@ impl History {
             record.submit = Submit::Acknowledged;
         }
         Ok(())
+    }
+
+    /// A submit that had been acknowledged was sent once more, and acknowledged again: the cluster has to know it.
+    pub(crate) fn repeated(
+        &mut self,
+        number: Number,
+        id: JobId,
+        is_known: bool,
+    ) -> Result<(), Violation> {
+        self.acknowledged(number, id)?;
+        match is_known {
+            true => Ok(()),
+            false => Err(Violation::MadeAnew { number, id }),
+        }
+    }
+
+    /// A submit that had been acknowledged was sent once more, and refused. Only a job that is gone by right may be.
+    pub(crate) fn repeat_refused(&self, number: Number, error: &str) -> Result<(), Violation> {
+        match self.is_promised(number) {
+            false => Ok(()),
+            true => Err(Violation::RepeatRefused {
+                number,
+                error: error.to_owned(),
+            }),
+        }
     }
 
     /// A submit was certainly not taken in. Only for one that never had an unknown outcome.
@@ -161,6 +205,28 @@ impl History {
                 Ok(())
             }
         }
+    }
+
+    /// A worker was given a job, under this fence.
+    pub(crate) fn granted(
+        &mut self,
+        number: Number,
+        id: JobId,
+        fence: FenceToken,
+    ) -> Result<(), Violation> {
+        let state = StateName::Leased;
+        let result = None;
+        let sight = Sight {
+            number,
+            id,
+            state,
+            result,
+        };
+        // A grant travels: the job may have been given to somebody else since, and have its result.
+        self.seen(&sight, false)?;
+        let record = &mut self.records[number as usize];
+        record.granted = record.granted.max(Some(fence));
+        record.check_fences(number)
     }
 
     /// A worker is about to send a result.
@@ -202,7 +268,7 @@ impl History {
                 record.accepted = Some(accepted);
                 self.sums.completions += 1;
                 self.quiet -= u64::from(record.was_worked_quietly);
-                Ok(())
+                record.check_fences(number)
             }
         }
     }
@@ -238,6 +304,14 @@ impl History {
         let missing = numbered.filter(|(_, record)| record.is_promised() && !record.was_found);
         missing
             .filter_map(|(number, record)| Some((Number::try_from(number).ok()?, record.id?)))
+            .collect()
+    }
+
+    /// The jobs that are kept until the end and were listed as done.
+    pub(crate) fn kept_and_done(&self) -> Vec<(Number, JobId)> {
+        let numbered = self.records.iter().enumerate();
+        let done = numbered.filter(|(_, record)| record.shelf == Shelf::Kept && record.was_found);
+        done.filter_map(|(number, record)| Some((Number::try_from(number).ok()?, record.id?)))
             .collect()
     }
 

@@ -1,6 +1,6 @@
 //! The history, shared by everybody who talks to a cluster, and what was found to be wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -22,15 +22,19 @@ pub(crate) struct Ledger {
     quota: AtomicU64,
 }
 
-/// Broken promises: the first in words, all of them by kind.
+/// Broken promises: the first in words, all of them by kind. One that is met again is the same one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Found {
     pub(crate) violations: Vec<Violation>,
     pub(crate) counts: BTreeMap<Kind, u64>,
+    known: BTreeSet<String>,
 }
 
 impl Found {
     pub(crate) fn add(&mut self, violation: Violation) {
+        if !self.known.insert(violation.to_string()) {
+            return;
+        }
         *self.counts.entry(violation.kind()).or_default() += 1;
         if self.violations.len() < KEPT {
             self.violations.push(violation);
@@ -116,5 +120,24 @@ impl Ledger {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_promise_counts_once_however_often_it_is_met() {
+        let stuck = |seconds| Violation::Stuck {
+            what: "nothing moved".to_owned(),
+            seconds,
+        };
+        let mut found = Found::default();
+        [1, 1, 2]
+            .into_iter()
+            .for_each(|seconds| found.add(stuck(seconds)));
+        assert_eq!(found.violations, [stuck(1), stuck(2)]);
+        assert_eq!(found.counts, BTreeMap::from([(Kind::Other, 2)]));
     }
 }

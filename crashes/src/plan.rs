@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::args::RunArgs;
 use crate::disk::{Flavour, Order};
-use crate::points::{self, POINTS, Point, Stage};
+use crate::points::{POINTS, Point, Stage};
 
 /// One crash.
 #[derive(Debug)]
@@ -26,8 +26,6 @@ pub(crate) struct Blow {
     pub(crate) down: Duration,
     /// A crash of the first victim while it starts again.
     pub(crate) again: Option<Order>,
-    /// Decides what is looked at, and what power failures take.
-    pub(crate) seed: u64,
 }
 
 /// How a crash begins.
@@ -56,11 +54,21 @@ impl Planner {
     pub(crate) fn new(arguments: &RunArgs) -> Self {
         Self {
             seed: arguments.seed,
-            only: arguments.point.as_deref().and_then(points::find),
+            only: arguments.point,
             is_power_only: arguments.power_only || arguments.lie,
             is_plain: arguments.lie,
             weights: POINTS.iter().map(|point| (point.name, 1.0)).collect(),
         }
+    }
+
+    /// The randomness of a new cluster after so many crashes: ports, load, and what its power failures take.
+    pub(crate) fn cluster(&self, kills: u32) -> SmallRng {
+        self.rng(kills, 3)
+    }
+
+    /// The randomness of the checks after a crash.
+    pub(crate) fn looks(&self, kill: u32) -> SmallRng {
+        self.rng(kill, 4)
     }
 
     /// The randomness of one crash, whatever was drawn before it.
@@ -97,7 +105,6 @@ impl Planner {
             how: self.how(&mut rng),
             down,
             again,
-            seed: rng.random(),
         }
     }
 
@@ -135,16 +142,10 @@ impl Planner {
 
     /// A crash at one of the points of a stage.
     fn order(&self, stage: Stage, rng: &mut SmallRng) -> Option<Order> {
-        let is_wanted = |point: &&&'static Point| {
+        let is_wanted = |point: &&'static Point| {
             point.stage == stage && self.only.is_none_or(|only| only.name == point.name)
         };
-        let points: Vec<&'static Point> = POINTS
-            .iter()
-            .collect::<Vec<_>>()
-            .iter()
-            .filter(is_wanted)
-            .copied()
-            .collect();
+        let points: Vec<&'static Point> = POINTS.iter().filter(is_wanted).collect();
         let weight = |point: &&'static Point| self.weights.get(point.name).copied().unwrap_or(1.0);
         let mut draw = rng.random::<f64>() * points.iter().map(weight).sum::<f64>();
         let point = points.iter().find(|point| {
@@ -169,6 +170,7 @@ impl Planner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::points;
 
     fn planner(seed: u64) -> Planner {
         Planner {

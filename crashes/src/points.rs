@@ -1,6 +1,8 @@
 //! The points at which a node can be made to crash, as data: what is done, to which file, and on which side of it.
 //!
-//! A point is one entry of [`POINTS`]. A new kind of file gets its points by adding entries; nothing else knows file names.
+//! A point is one entry of [`POINTS`]. A new kind of file gets its points by adding entries. Beside them only two places
+//! know a file's name: a disk that lies, which lies about the log alone, and a founder's seat, which looks whether the
+//! founding is done.
 //! A point that a node never passes costs a moment of waiting and is then chosen less often, so entries for files that
 //! only some versions write do no harm.
 
@@ -21,7 +23,14 @@ pub(crate) enum Operation {
     SetLength,
     Rename,
     Remove,
+    /// The folder, whatever was changed in it.
     SyncFolder,
+    /// The sync of the folder that makes a file's creation durable.
+    SyncCreated,
+    /// The one that makes a rename durable.
+    SyncRenamed,
+    /// The one that makes a removal durable.
+    SyncRemoved,
 }
 
 /// On which side of the operation the process dies.
@@ -53,8 +62,7 @@ pub(crate) struct Point {
     pub(crate) stage: Stage,
     /// Which operations count; none: all of them.
     operations: &'static [Operation],
-    /// Names of files, with at most one star each. A rename has both names, a sync of the folder those of all changes
-    /// that it makes durable.
+    /// Names of files, with at most one star each. A rename has both names.
     files: &'static [&'static str],
     age: Age,
     pub(crate) moment: Moment,
@@ -107,9 +115,9 @@ const fn settled(point: Point) -> Point {
 
 /// One operation as a node does it.
 pub(crate) struct Deed<'a> {
-    pub(crate) operation: Operation,
-    /// What it is done to; a rename has two, a sync of the folder any number.
-    pub(crate) names: &'a [&'a str],
+    /// What is done to which file. A rename has one for either name; a sync of the folder one for the folder itself, which
+    /// has no name, and one for each change that it makes durable.
+    pub(crate) acts: &'a [(Operation, &'a str)],
     /// Whether the name of the file is not yet durable.
     pub(crate) is_new: bool,
 }
@@ -117,15 +125,16 @@ pub(crate) struct Deed<'a> {
 impl Point {
     /// Whether an operation is one of this point's.
     pub(crate) fn matches(&self, deed: &Deed<'_>) -> bool {
-        let is_asked = self.operations.is_empty() || self.operations.contains(&deed.operation);
-        let fits = |name: &str| self.files.iter().any(|pattern| fits(pattern, name));
+        let is_asked =
+            |operation| self.operations.is_empty() || self.operations.contains(operation);
+        let fits = |name| self.files.iter().any(|pattern| fits(pattern, name));
         let is_of_age = match self.age {
             Age::Any => true,
             Age::New => deed.is_new,
             Age::Settled => !deed.is_new,
         };
-        let any_file = self.files == ANY;
-        is_asked && is_of_age && (any_file || deed.names.iter().any(|name| fits(name)))
+        let mut acts = deed.acts.iter();
+        is_of_age && acts.any(|(operation, name)| is_asked(operation) && fits(name))
     }
 }
 
@@ -151,7 +160,9 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Operation::{Sync, Write};
+    use super::Operation::{
+        Rename, Sync, SyncCreated, SyncFolder, SyncRemoved, SyncRenamed, Write,
+    };
     use super::*;
 
     #[test]
@@ -179,16 +190,43 @@ mod tests {
     fn point_counts_only_what_it_names() {
         let torn = find("log-write-torn").unwrap();
         let deed = |operation, name, is_new| {
-            let names: &[&str] = &[name];
-            torn.matches(&Deed {
-                operation,
-                names,
-                is_new,
-            })
+            let acts = &[(operation, name)];
+            torn.matches(&Deed { acts, is_new })
         };
         assert!(deed(Write, "log-0000000001.seg", false));
         assert!(!deed(Write, "log-0000000001.seg", true));
         assert!(!deed(Sync, "log-0000000001.seg", false));
         assert!(!deed(Write, "boots.tmp", false));
+    }
+
+    #[test]
+    fn sync_of_the_folder_counts_for_the_kind_of_change_that_it_makes_durable() {
+        let matches = |point: &str, change| {
+            let acts = [(SyncFolder, ""), change];
+            find(point).unwrap().matches(&Deed {
+                acts: &acts,
+                is_new: false,
+            })
+        };
+        let created = (SyncCreated, "log-0000000002.seg");
+        let removed = (SyncRemoved, "log-0000000001.seg");
+        assert!(matches("segment-named", created));
+        assert!(!matches("segment-named", removed));
+        assert!(matches("segment-removal-not-synced", removed));
+        assert!(!matches("segment-removal-not-synced", created));
+        let incoming = "checkpoint-g1.incoming";
+        assert!(matches("incoming-name-synced", (SyncRenamed, incoming)));
+        assert!(!matches("incoming-name-synced", (SyncCreated, incoming)));
+        assert!(matches("recovery-operation", created));
+    }
+
+    #[test]
+    fn rename_counts_under_either_name() {
+        let acts = [(Rename, "checkpoint-g1.tmp"), (Rename, "checkpoint-g1")];
+        let point = find("first-checkpoint-renamed").unwrap();
+        assert!(point.matches(&Deed {
+            acts: &acts,
+            is_new: true
+        }));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rand::SeedableRng;
+use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
 use crate::args::RunArgs;
@@ -24,6 +24,8 @@ const QUOTA: u64 = 4;
 const LOOKS: u32 = 120;
 /// Longest that clients may wait for the submits between two crashes.
 const PROGRESS: Duration = Duration::from_secs(120);
+/// Longest that it may take to look at all jobs.
+const LOOK: Duration = Duration::from_secs(120);
 /// Longest that a drain may take.
 const DRAIN: Duration = Duration::from_secs(180);
 
@@ -44,7 +46,7 @@ pub(crate) struct Broken {
 /// Runs until so many crashes were survived, or a promise was broken.
 ///
 /// # Errors
-/// When the harness itself cannot go on.
+/// When the harness itself cannot go on. What it had come to stays, and the error says where.
 pub(crate) async fn run(arguments: &RunArgs) -> anyhow::Result<Outcome> {
     let root = Root::new(arguments.keep.clone())?;
     let began = now();
@@ -56,9 +58,12 @@ pub(crate) async fn run(arguments: &RunArgs) -> anyhow::Result<Outcome> {
     };
     let mut broken = None;
     while broken.is_none() && run.tally.kills < arguments.kills {
-        broken = run.one_cluster(&root).await?;
+        broken = match run.one_cluster(&root).await {
+            Ok(broken) => broken,
+            Err(error) => return Err(run.failed(error, root)),
+        };
     }
-    run.tally.seconds = began.elapsed().as_secs();
+    run.tally.ended(began.elapsed());
     if broken.is_some() {
         root.keep();
     }
@@ -77,8 +82,10 @@ impl Root {
         match asked {
             None => Ok(Self::Temporary(tempfile::tempdir()?)),
             Some(folder) => {
-                std::fs::create_dir_all(&folder)
-                    .with_context(|| format!("folder {}", folder.display()))?;
+                let named = || format!("folder {}", folder.display());
+                std::fs::create_dir_all(&folder).with_context(named)?;
+                let is_empty = folder.read_dir().with_context(named)?.next().is_none();
+                anyhow::ensure!(is_empty, "{} is not empty: name another one", named());
                 Ok(Self::Kept(folder))
             }
         }
@@ -108,22 +115,29 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// The harness cannot go on, which may well be the nodes' fault: what there is stays.
+    fn failed(&self, error: anyhow::Error, root: Root) -> anyhow::Error {
+        let folder = root.folder(self.tally.clusters);
+        root.keep();
+        error.context(format!(
+            "after crash {} of seed {}, {}; data and logs: {}",
+            self.tally.kills,
+            self.arguments.seed,
+            self.last,
+            folder.display()
+        ))
+    }
+
     /// The life of one cluster, from its founding to its last check.
     async fn one_cluster(&mut self, root: &Root) -> anyhow::Result<Option<Broken>> {
         self.tally.clusters += 1;
         let folder = root.folder(self.tally.clusters);
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder)?;
-        }
         let nodes = self.nodes();
-        let seed = self
-            .arguments
-            .seed
-            .wrapping_add(u64::from(self.tally.kills));
-        let mut rng = SmallRng::seed_from_u64(seed);
+        let mut rng = self.planner.cluster(self.tally.kills);
+        let load_seed = rng.random();
         let mut cluster = Cluster::lay_out(&folder, nodes, self.arguments.lie, &mut rng)?;
         let ledger = Arc::new(Ledger::new());
-        let lived = self.live(&mut cluster, &ledger).await;
+        let lived = self.live(&mut cluster, &ledger, load_seed).await;
         cluster.end().await;
         self.tally.add(ledger.history().sums());
         let mut found = ledger.found();
@@ -157,17 +171,14 @@ impl Run<'_> {
         &mut self,
         cluster: &mut Cluster,
         ledger: &Arc<Ledger>,
+        load_seed: u64,
     ) -> Result<(), ClusterError> {
         let nodes = cluster.endpoints().len();
         let first = self.planner.first_start(self.tally.kills, nodes);
         let (planner, tally) = (&mut self.planner, &mut self.tally);
+        self.last = "the founding".to_owned();
         cluster.found(first, planner, tally).await?;
-        let seed = self
-            .arguments
-            .seed
-            .wrapping_add(u64::from(self.tally.kills));
-        let load = Load::start(cluster.endpoints(), Arc::clone(ledger), seed).await;
-        let load = load.map_err(anyhow::Error::from)?;
+        let load = Load::start(cluster.endpoints(), Arc::clone(ledger), load_seed).await?;
         let lived = self.under_load(cluster, &load, ledger).await;
         load.stop().await;
         lived
@@ -179,22 +190,29 @@ impl Run<'_> {
         load: &Load,
         ledger: &Ledger,
     ) -> Result<(), ClusterError> {
-        let last = self.tally.kills + self.arguments.kills_per_cluster;
+        let last = self
+            .tally
+            .kills
+            .saturating_add(self.arguments.kills_per_cluster);
         while self.tally.kills < last.min(self.arguments.kills) && !ledger.is_broken() {
             self.await_submits(ledger).await?;
             self.one_kill(cluster, load).await?;
         }
+        let mut rng = self.planner.looks(self.tally.kills);
         if ledger.is_broken() {
             // All that is broken is to be known, not only what was met first.
-            return look_at_all(load).await;
+            return look_at_all(load, &mut rng).await;
         }
         self.last = "the drain".to_owned();
         load.drain().await;
         await_drained(load).await?;
-        look_at_all(load).await?;
+        look_at_all(load, &mut rng).await?;
+        if ledger.is_broken() {
+            return Ok(());
+        }
         self.last = "the power failure of all nodes after the drain".to_owned();
         cluster.black_out(&mut self.tally).await?;
-        look_at_all(load).await
+        look_at_all(load, &mut rng).await
     }
 
     async fn one_kill(&mut self, cluster: &mut Cluster, load: &Load) -> Result<(), ClusterError> {
@@ -205,7 +223,7 @@ impl Run<'_> {
         let (planner, tally) = (&mut self.planner, &mut self.tally);
         cluster.check_alive().await?;
         let told = cluster.suffer(&blow, planner, tally).await?;
-        let mut rng = SmallRng::seed_from_u64(blow.seed);
+        let mut rng = self.planner.looks(self.tally.kills);
         let looks = look_at_some(&load.common, LOOKS, &mut rng).await;
         self.tally.looks += looks as u64;
         let sums = load.common.ledger.history().sums();
@@ -253,18 +271,55 @@ async fn await_drained(load: &Load) -> Result<(), Violation> {
     })
 }
 
-async fn look_at_all(load: &Load) -> Result<(), ClusterError> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match sweep(&load.common).await {
-            Ok(()) => return Ok(()),
-            // A leader may still have to be found.
-            Err(_) if tries < 20 => tokio::time::sleep(Duration::from_millis(500)).await,
-            Err(error) => {
-                let what = format!("the jobs could not be listed: {error}");
-                return Err(Violation::Stuck { what, seconds: 10 }.into());
-            }
+async fn look_at_all(load: &Load, rng: &mut SmallRng) -> Result<(), ClusterError> {
+    let mut last = None;
+    let looking = async {
+        // A leader may still have to be found.
+        while let Err(error) = sweep(&load.common, rng).await {
+            last = Some(error);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    if tokio::time::timeout(LOOK, looking).await.is_ok() {
+        return Ok(());
+    }
+    let why = last.map_or_else(|| "it was too slow".to_owned(), |error| error.to_string());
+    let violation = Violation::Stuck {
+        what: format!("not all jobs could be looked at ({why})"),
+        seconds: LOOK.as_secs(),
+    };
+    Err(violation.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::Arguments;
+
+    #[test]
+    fn run_that_could_not_go_on_keeps_its_folder_and_says_where_and_under_which_seed() {
+        let arguments = Arguments::parse_from(["leasehold-crashes", "--seed", "4711"]).run;
+        let root = Root::new(None).unwrap();
+        let run = Run {
+            arguments: &arguments,
+            planner: Planner::new(&arguments),
+            tally: Tally::default(),
+            last: "the founding".to_owned(),
+        };
+        let folder = root.folder(0);
+        std::fs::create_dir(&folder).unwrap();
+        let said = format!("{:#}", run.failed(anyhow::anyhow!("no ports"), root));
+        assert!(folder.is_dir(), "{said}");
+        std::fs::remove_dir_all(folder.parent().unwrap()).unwrap();
+        for part in [
+            "4711",
+            "the founding",
+            "no ports",
+            &folder.display().to_string(),
+        ] {
+            assert!(said.contains(part), "{said}");
         }
     }
 }

@@ -17,6 +17,8 @@ use crate::violation::Violation;
 
 /// Longest that a node may take to be ready.
 const READY: Duration = Duration::from_secs(90);
+/// Longest that a node may take to say that it has forgotten its order, or to die of it.
+const ANSWER: Duration = Duration::from_secs(30);
 /// Lines of a node's log that go into a violation.
 const TAIL: usize = 12;
 
@@ -29,6 +31,8 @@ pub(crate) struct Seat {
     /// Whether this node founds the cluster.
     pub(crate) is_founder: bool,
     pub(crate) syncs_behind: usize,
+    /// Decides, with the number of the start, what power failures take.
+    pub(crate) seed: u64,
     pub(crate) process: Option<Running>,
     /// Processes that were started here so far.
     pub(crate) starts: u32,
@@ -64,12 +68,17 @@ impl Seat {
         self.folder.join("node.log")
     }
 
+    /// Decides what a power failure of the present process takes: another thing at every start of every node.
+    pub(crate) fn loss_seed(&self) -> u64 {
+        self.seed.wrapping_add(u64::from(self.starts))
+    }
+
     /// Starts the node's next process.
-    pub(crate) fn start(&mut self, order: Option<Order>, seed: u64) -> anyhow::Result<()> {
+    pub(crate) fn start(&mut self, order: Option<Order>) -> anyhow::Result<()> {
         self.starts += 1;
         let mut process = Process::new(std::env::current_exe()?);
         process.args(["node", "--config"]).arg(self.config());
-        process.args(["--seed", &seed.to_string()]);
+        process.args(["--seed", &self.loss_seed().to_string()]);
         process.args(["--syncs-behind", &self.syncs_behind.to_string()]);
         // A founding that was cut short goes on; one that is done must not be begun again.
         if self.is_founder && !self.data().join("identity").exists() {
@@ -130,19 +139,28 @@ impl Seat {
     /// Makes the node forget its order. Why it died, where the order came first.
     pub(crate) async fn disarm(&mut self) -> Result<Option<String>, Violation> {
         self.tell(Command::Disarm).await;
-        loop {
-            let Some(process) = &mut self.process else {
-                return Ok(None);
-            };
-            match process.events.recv().await {
-                Some(Event::Ready) => {}
-                Some(Event::Disarmed) => return Ok(None),
-                Some(Event::Dying(why)) => {
-                    self.bury().await;
-                    return Ok(Some(why));
+        let Some(process) = &mut self.process else {
+            return Ok(None);
+        };
+        let answer = async {
+            loop {
+                match process.events.recv().await {
+                    Some(Event::Ready) => {}
+                    answer => return answer,
                 }
-                None => return Err(self.ended().await),
             }
+        };
+        match tokio::time::timeout(ANSWER, answer).await {
+            Ok(Some(Event::Dying(why))) => {
+                self.bury().await;
+                Ok(Some(why))
+            }
+            Ok(Some(Event::Disarmed | Event::Ready)) => Ok(None),
+            Ok(None) => Err(self.ended().await),
+            Err(_) => Err(Violation::Stuck {
+                what: format!("node {} did not answer: {}", self.name, self.tail()),
+                seconds: ANSWER.as_secs(),
+            }),
         }
     }
 

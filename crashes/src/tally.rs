@@ -63,11 +63,16 @@ impl Tally {
     pub(crate) fn recovered(&mut self, after: Duration) {
         self.restarts += 1;
         self.recoveries.push(after);
+    }
+
+    /// The run is over.
+    pub(crate) fn ended(&mut self, after: Duration) {
+        self.seconds = after.as_secs();
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let mut sorted = self.recoveries.clone();
-        sorted.sort_unstable();
-        self.recovery_ms_p50 = sorted.get(sorted.len() / 2).copied().map_or(0, ms);
-        self.recovery_ms_max = sorted.last().copied().map_or(0, ms);
+        let times = &mut self.recoveries;
+        times.sort_unstable();
+        self.recovery_ms_p50 = times.get(times.len() / 2).copied().map_or(0, ms);
+        self.recovery_ms_max = times.last().copied().map_or(0, ms);
     }
 
     pub(crate) fn broken(&mut self, found: &Found) {

@@ -23,6 +23,27 @@ pub(crate) enum Violation {
         accepted: Accepted,
         state: StateName,
     },
+    #[error("lost: submit {number}, job {id}, cannot be read: {error}")]
+    Unreadable {
+        number: Number,
+        id: JobId,
+        error: String,
+    },
+    #[error("lost: the {part} of submit {number}, job {id}, is not what was sent")]
+    OtherBytes {
+        number: Number,
+        id: JobId,
+        part: &'static str,
+    },
+    #[error("lost: submit {number}, job {id}, was acknowledged, and its repeat made the job anew")]
+    MadeAnew { number: Number, id: JobId },
+    #[error("doubled: submit {number}, job {id:?}, was granted under {granted} after its result was accepted under {}", accepted.fence)]
+    GrantedAfterResult {
+        number: Number,
+        id: Option<JobId>,
+        accepted: Accepted,
+        granted: FenceToken,
+    },
     #[error("doubled: two results of submit {number}, job {id:?}, were accepted: {results:?}")]
     TwoResults {
         number: Number,
@@ -77,10 +98,16 @@ pub(crate) enum Kind {
 impl Violation {
     pub(crate) const fn kind(&self) -> Kind {
         match self {
-            Self::LostJob { .. } | Self::LostResult { .. } | Self::ResultGone { .. } => Kind::Lost,
-            Self::TwoResults { .. } | Self::ResultChanged { .. } | Self::TwoIds { .. } => {
-                Kind::Doubled
-            }
+            Self::LostJob { .. }
+            | Self::LostResult { .. }
+            | Self::ResultGone { .. }
+            | Self::Unreadable { .. }
+            | Self::OtherBytes { .. }
+            | Self::MadeAnew { .. } => Kind::Lost,
+            Self::TwoResults { .. }
+            | Self::ResultChanged { .. }
+            | Self::TwoIds { .. }
+            | Self::GrantedAfterResult { .. } => Kind::Doubled,
             Self::RefusedYetThere { .. }
             | Self::GivenUp { .. }
             | Self::ForeignResult { .. }

@@ -49,3 +49,15 @@ fn point_that_does_not_exist_is_refused() {
     let output = crashes(&["--point", "nowhere"]);
     assert_eq!(output.status.code(), Some(2));
 }
+
+#[test]
+fn folder_that_is_not_empty_is_refused_and_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let mine = root.path().join("cluster-1");
+    std::fs::create_dir(&mine).unwrap();
+    let output = crashes(&["--kills", "1", "--keep", root.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("is not empty"), "{said}");
+    assert!(mine.exists());
+}

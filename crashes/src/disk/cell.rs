@@ -4,15 +4,17 @@
 //! the sector held before; power loss puts some of that back. Each sync begins a new generation, so that what is written
 //! while it runs is not taken for synced with it.
 //!
-//! What must hold: a sector that a finished sync covered is never put back to what it held before that sync.
+//! What must hold: a sector that a finished sync covered is never put back to what it held before that sync, and a cut
+//! that no sync covered is lost as a whole or not at all, as a file's length and its blocks change together.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use leasehold_storage::DiskFile;
 use rand::RngExt;
 use rand::rngs::SmallRng;
+use serde::{Deserialize, Serialize};
 
 /// What a disk writes as one; a torn write is torn between two of these.
 const SECTOR: u64 = SECTOR_BYTES as u64;
@@ -36,17 +38,41 @@ impl Loss {
 }
 
 /// What a file held before it was changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Generation {
-    pub(super) number: u64,
+    number: u64,
     /// The file's length when the generation began.
-    pub(super) length: u64,
+    length: u64,
+    /// The least length that the file was cut to since, where that is less.
+    cut: Option<u64>,
     /// By number of the sector; shorter than one where the file ended.
-    pub(super) sectors: BTreeMap<u64, Vec<u8>>,
+    sectors: BTreeMap<u64, Vec<u8>>,
+}
+
+impl Generation {
+    const fn new(number: u64, length: u64) -> Self {
+        Self {
+            number,
+            length,
+            cut: None,
+            sectors: BTreeMap::new(),
+        }
+    }
+
+    /// Forgets what the file held behind a later end.
+    fn end_at(&mut self, end: u64) {
+        self.length = self.length.min(end);
+        for (sector, before) in &mut self.sectors {
+            let kept = end.saturating_sub(sector * SECTOR);
+            before.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+        }
+    }
 }
 
 /// A file and its generations, the oldest first; the last is the one being written.
 pub(super) struct Cell {
+    /// The name that it has, or had last. Handles live longer than names: a file is written under another one first.
+    name: Mutex<Arc<str>>,
     file: Box<dyn DiskFile>,
     undo: Mutex<VecDeque<Generation>>,
     /// Syncs that have to follow a sync before it counts: 0 for an honest disk.
@@ -54,16 +80,16 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    pub(super) fn new(file: Box<dyn DiskFile>, syncs_behind: usize) -> io::Result<Self> {
+    pub(super) fn new(
+        name: &str,
+        file: Box<dyn DiskFile>,
+        syncs_behind: usize,
+    ) -> io::Result<Self> {
         let length = file.length()?;
-        let first = Generation {
-            number: 0,
-            length,
-            sectors: BTreeMap::new(),
-        };
         Ok(Self {
+            name: Mutex::new(name.into()),
             file,
-            undo: Mutex::new(VecDeque::from([first])),
+            undo: Mutex::new(VecDeque::from([Generation::new(0, length)])),
             syncs_behind,
         })
     }
@@ -75,12 +101,17 @@ impl Cell {
             let number = last.number + 1;
             let length = undo.back().map_or(0, |generation| generation.length);
             *undo = generations.into();
-            undo.push_back(Generation {
-                number,
-                length,
-                sectors: BTreeMap::new(),
-            });
+            undo.push_back(Generation::new(number, length));
         }
+    }
+
+    pub(super) fn name(&self) -> Arc<str> {
+        let name = self.name.lock();
+        Arc::clone(&name.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn rename(&self, name: &str) {
+        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = name.into();
     }
 
     /// What has to be known to go on after the process was killed.
@@ -114,6 +145,10 @@ impl Cell {
         let mut undo = self.undo();
         let before = self.file.length()?;
         self.keep(&mut undo, length.min(before), before)?;
+        if let Some(generation) = undo.back_mut().filter(|last| length < last.length) {
+            let least = generation.cut.unwrap_or(length);
+            generation.cut = Some(least.min(length));
+        }
         self.file.set_length(length)
     }
 
@@ -151,41 +186,62 @@ impl Cell {
     fn begin_generation(&self) -> io::Result<u64> {
         let mut undo = self.undo();
         let number = undo.back().map_or(0, |last| last.number + 1);
-        undo.push_back(Generation {
-            number,
-            length: self.file.length()?,
-            sectors: BTreeMap::new(),
-        });
+        undo.push_back(Generation::new(number, self.file.length()?));
         Ok(number)
     }
 
-    /// Power fails: some of what was not synced is as it was before. Says how many sectors were put back.
+    /// Power fails: some of what was not synced is as it was before. Says how many sectors and lengths were put back.
     pub(super) fn lose_power(&self, loss: Loss, rng: &mut SmallRng) -> io::Result<usize> {
         let mut undo = self.undo();
         let mut lost = 0;
-        while let Some(generation) = undo.pop_back() {
-            for (&sector, before) in &generation.sectors {
-                if loss.takes(rng) {
-                    self.put_back(sector, before)?;
-                    lost += 1;
+        let mut end = None;
+        while let Some(mut generation) = undo.pop_back() {
+            let was_cut_later = end.is_some();
+            match generation.cut {
+                Some(cut) if !was_cut_later && loss.takes(rng) => {
+                    lost += self.take_back_cut(cut, &mut generation)?;
                 }
+                Some(cut) => end = Some(end.unwrap_or(cut).min(cut)),
+                None => {}
             }
-            if self.file.length()? != generation.length && loss.takes(rng) {
+            // Where a cut stands, nothing from before it comes back behind it.
+            end.inspect(|end| generation.end_at(*end));
+            let is_longer = !was_cut_later && self.file.length()? != generation.length;
+            if is_longer && loss.takes(rng) {
                 self.file.set_length(generation.length)?;
                 lost += 1;
             }
+            lost += self.put_back(&generation.sectors, || loss.takes(rng))?;
         }
         Ok(lost)
     }
 
-    /// Puts a sector back. Beyond the old end of the file stand zeros, as long as its length stays.
-    fn put_back(&self, sector: u64, before: &[u8]) -> io::Result<()> {
-        let start = sector * SECTOR;
-        let length = self.file.length()?.max(start + before.len() as u64);
-        let room = length.saturating_sub(start).min(SECTOR);
-        let mut bytes = before.to_vec();
-        bytes.resize(usize::try_from(room).map_err(io::Error::other)?, 0);
-        self.file.write_at(start, &bytes)
+    /// A cut did not come to pass, nor what was done behind it since.
+    fn take_back_cut(&self, cut: u64, generation: &mut Generation) -> io::Result<usize> {
+        self.file.set_length(generation.length)?;
+        let behind = generation.sectors.split_off(&(cut / SECTOR));
+        Ok(1 + self.put_back(&behind, || true)?)
+    }
+
+    /// Puts sectors back, as far as the file goes. Beyond its old end stand zeros.
+    fn put_back(
+        &self,
+        sectors: &BTreeMap<u64, Vec<u8>>,
+        mut is_lost: impl FnMut() -> bool,
+    ) -> io::Result<usize> {
+        let length = self.file.length()?;
+        let mut lost = 0;
+        for (&sector, before) in sectors {
+            let start = sector * SECTOR;
+            let room = length.saturating_sub(start).min(SECTOR);
+            if is_lost() && room > 0 {
+                let mut bytes = before.clone();
+                bytes.resize(usize::try_from(room).map_err(io::Error::other)?, 0);
+                self.file.write_at(start, &bytes)?;
+                lost += 1;
+            }
+        }
+        Ok(lost)
     }
 }
 

@@ -12,15 +12,12 @@ use crate::points::{Deed, Operation};
 /// A handle; every handle of one file shares its [`Cell`].
 pub(super) struct CrashingFile {
     disk: Arc<Shared>,
-    /// The name that it was opened under.
-    name: String,
     cell: Arc<Cell>,
 }
 
 impl CrashingFile {
-    pub(super) fn new(disk: Arc<Shared>, name: &str, cell: Arc<Cell>) -> Self {
-        let name = name.to_owned();
-        Self { disk, name, cell }
+    pub(super) const fn new(disk: Arc<Shared>, cell: Arc<Cell>) -> Self {
+        Self { disk, cell }
     }
 
     fn perform<T>(
@@ -29,10 +26,10 @@ impl CrashingFile {
         act: impl FnOnce() -> io::Result<T>,
         half: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<T> {
+        let name = self.cell.name();
         let deed = Deed {
-            operation,
-            names: &[&self.name],
-            is_new: self.disk.names().is_new(&self.name),
+            acts: &[(operation, &*name)],
+            is_new: self.disk.names().is_new(&name),
         };
         self.disk.perform(&deed, act, half)
     }

@@ -5,8 +5,9 @@
 //! process in a note beside the data.
 
 use std::io;
-use std::path::Path;
+use std::sync::Arc;
 
+use leasehold_storage::{Disk as _, OpenMode, OsDisk};
 use serde::{Deserialize, Serialize};
 
 use super::cell::{Cell, Generation};
@@ -20,44 +21,40 @@ struct Left {
     changes: Vec<Change>,
     next: u64,
     files: Vec<LeftFile>,
+    /// The same for files that have no name any more, by their names in the yard: power loss may bring them back.
+    nameless: Vec<LeftFile>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct LeftFile {
     name: String,
-    generations: Vec<LeftGeneration>,
+    generations: Vec<Generation>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct LeftGeneration {
-    number: u64,
-    length: u64,
-    sectors: Vec<(u64, Vec<u8>)>,
-}
-
-/// Notes what is unsynced. A file that has no name any more is left out: nobody will ever read it.
-pub(super) fn write(yard: &Path, names: &Names) -> io::Result<()> {
-    let unsynced = names.known().filter(|(_, cell)| !cell.is_synced());
+/// Notes what is unsynced.
+pub(super) fn write(yard: &OsDisk, names: &Names) -> io::Result<()> {
     let left = Left {
         changes: names.changes().to_vec(),
         next: names.next(),
-        files: unsynced.map(|(name, cell)| file(name, cell)).collect(),
+        files: unsynced(names.known()),
+        nameless: unsynced(names.nameless()),
     };
     let text = serde_json::to_vec(&left).map_err(io::Error::other)?;
-    std::fs::write(yard.join(NOTE), text)
+    yard.open(NOTE, OpenMode::Create)?.write_at(0, &text)
 }
 
-fn file(name: &str, cell: &Cell) -> LeftFile {
-    let generations = cell.generations().into_iter();
-    LeftFile {
-        name: name.to_owned(),
-        generations: generations.map(LeftGeneration::from).collect(),
-    }
+fn unsynced<'a>(cells: impl Iterator<Item = (&'a String, &'a Arc<Cell>)>) -> Vec<LeftFile> {
+    let unsynced = cells.filter(|(_, cell)| !cell.is_synced());
+    let files = unsynced.map(|(name, cell)| LeftFile {
+        name: name.clone(),
+        generations: cell.generations(),
+    });
+    files.collect()
 }
 
 /// Reads and removes the note; false when there is none, as after a kill from outside.
-pub(super) fn read(yard: &Path, names: &mut Names) -> io::Result<bool> {
-    let path = yard.join(NOTE);
+pub(super) fn read(yard: &OsDisk, names: &mut Names) -> io::Result<bool> {
+    let path = yard.folder().join(NOTE);
     let text = match std::fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         text => text?,
@@ -65,29 +62,12 @@ pub(super) fn read(yard: &Path, names: &mut Names) -> io::Result<bool> {
     std::fs::remove_file(&path)?;
     let left: Left = serde_json::from_slice(&text).map_err(io::Error::other)?;
     for file in left.files {
-        let cell = names.open(&file.name, leasehold_storage::OpenMode::Existing)?;
-        cell.resume(file.generations.into_iter().map(Generation::from).collect());
+        let cell = names.open(&file.name, OpenMode::Existing)?;
+        cell.resume(file.generations);
+    }
+    for file in left.nameless {
+        names.open_nameless(&file.name)?.resume(file.generations);
     }
     names.resume(left.changes, left.next);
     Ok(true)
-}
-
-impl From<Generation> for LeftGeneration {
-    fn from(generation: Generation) -> Self {
-        Self {
-            number: generation.number,
-            length: generation.length,
-            sectors: generation.sectors.into_iter().collect(),
-        }
-    }
-}
-
-impl From<LeftGeneration> for Generation {
-    fn from(left: LeftGeneration) -> Self {
-        Self {
-            number: left.number,
-            length: left.length,
-            sectors: left.sectors.into_iter().collect(),
-        }
-    }
 }

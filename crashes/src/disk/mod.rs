@@ -14,9 +14,9 @@ mod left;
 mod names;
 mod trigger;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+use std::{io, iter};
 
 use leasehold_storage::{Disk, DiskFile, DiskSpace, OpenMode, OsDisk};
 use rand::rngs::SmallRng;
@@ -51,7 +51,7 @@ pub(crate) struct CrashingDisk(Arc<Shared>);
 
 struct Shared {
     disk: Arc<OsDisk>,
-    yard: PathBuf,
+    yard: Arc<OsDisk>,
     names: Mutex<Names>,
     trigger: Trigger,
     /// Held by every operation, and taken for good by a crash.
@@ -65,14 +65,14 @@ impl CrashingDisk {
     /// Opens a folder and takes its lock.
     pub(crate) fn open(options: CrashingDiskOptions) -> anyhow::Result<Self> {
         let disk = Arc::new(OsDisk::open(&options.folder)?);
-        std::fs::create_dir_all(&options.yard)?;
-        let mut names = Names::new(Arc::clone(&disk), &options.yard, options.syncs_behind);
-        if !left::read(&options.yard, &mut names)? {
-            clear(&options.yard)?;
+        let yard = Arc::new(OsDisk::open(&options.yard)?);
+        let mut names = Names::new(Arc::clone(&disk), Arc::clone(&yard), options.syncs_behind);
+        if !left::read(&yard, &mut names)? {
+            clear(&yard)?;
         }
         Ok(Self(Arc::new(Shared {
             disk,
-            yard: options.yard,
+            yard,
             names: Mutex::new(names),
             trigger: Trigger::default(),
             gate: RwLock::new(()),
@@ -99,11 +99,8 @@ impl CrashingDisk {
 }
 
 /// What an older process kept, which was killed from outside: nothing can be taken back any more.
-fn clear(yard: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(yard)? {
-        std::fs::remove_file(entry?.path())?;
-    }
-    Ok(())
+fn clear(yard: &OsDisk) -> io::Result<()> {
+    yard.list()?.iter().try_for_each(|name| yard.remove(name))
 }
 
 impl Shared {
@@ -118,20 +115,21 @@ impl Shared {
         act: impl FnOnce() -> io::Result<T>,
         half: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<T> {
-        let due = self.trigger.ask(deed);
-        match due {
-            Some((order, Moment::Before)) => self.crash(order.flavour, &describe(deed)),
-            Some((order, Moment::Halfway)) => {
-                self.gated(half)?;
+        let Some(order) = self.trigger.ask(deed) else {
+            return self.gated(act);
+        };
+        match order.point.moment {
+            Moment::Before => {}
+            // The process dies here whatever becomes of it: nobody may wait for a crash that does not come.
+            Moment::Halfway => drop(self.gated(half)),
+            Moment::After => {
+                let done = self.gated(act);
                 self.crash(order.flavour, &describe(deed));
+                return done;
             }
-            Some((_, Moment::After)) | None => {}
         }
-        let done = self.gated(act);
-        if let Some((order, Moment::After)) = due {
-            self.crash(order.flavour, &describe(deed));
-        }
-        done
+        self.crash(order.flavour, &describe(deed));
+        self.gated(act)
     }
 
     fn gated<T>(&self, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
@@ -147,9 +145,9 @@ impl Shared {
         act: impl FnOnce(&mut Names) -> io::Result<T>,
     ) -> io::Result<T> {
         let is_new = names.iter().any(|name| self.names().is_new(name));
+        let acts: Vec<_> = names.iter().map(|name| (operation, *name)).collect();
         let deed = Deed {
-            operation,
-            names,
+            acts: &acts,
             is_new,
         };
         self.perform(&deed, || act(&mut self.names()), || Ok(()))
@@ -189,7 +187,11 @@ impl Shared {
 }
 
 fn describe(deed: &Deed<'_>) -> String {
-    format!("{:?} {}", deed.operation, deed.names.join(" "))
+    let acts = deed.acts.iter();
+    let acts: Vec<_> = acts
+        .map(|(operation, name)| format!("{operation:?} {name}"))
+        .collect();
+    acts.join(", ")
 }
 
 impl Disk for CrashingDisk {
@@ -205,7 +207,7 @@ impl Disk for CrashingDisk {
         let cell = self
             .0
             .change(operation, &[name], |names| names.open(name, mode))?;
-        Ok(Box::new(CrashingFile::new(Arc::clone(&self.0), name, cell)))
+        Ok(Box::new(CrashingFile::new(Arc::clone(&self.0), cell)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -215,15 +217,21 @@ impl Disk for CrashingDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let remove = |names: &mut Names| names.remove(name);
+        // What is not there is not removed: no place for a crash.
+        if !self.0.names().has(name) {
+            return self.0.gated(|| remove(&mut self.0.names()));
+        }
         self.0.change(Operation::Remove, &[name], remove)
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        let changed = self.0.names().changed();
-        let names: Vec<&str> = changed.iter().map(String::as_str).collect();
+        let unsynced = self.0.names().unsynced();
+        let changes = unsynced.iter().map(|(sync, name)| (*sync, name.as_str()));
+        let acts: Vec<_> = iter::once((Operation::SyncFolder, ""))
+            .chain(changes)
+            .collect();
         let deed = Deed {
-            operation: Operation::SyncFolder,
-            names: &names,
+            acts: &acts,
             is_new: false,
         };
         let sync = || {

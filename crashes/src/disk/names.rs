@@ -8,13 +8,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use leasehold_storage::{Disk as _, DiskFile, OpenMode, OsDisk};
 use serde::{Deserialize, Serialize};
 
 use super::cell::Cell;
+use crate::points::Operation;
 
 /// One change of names that may not be durable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,11 +37,11 @@ pub(super) enum Change {
 /// The folder, its yard, the files that were opened, and the changes since the last sync.
 pub(super) struct Names {
     disk: Arc<OsDisk>,
-    yard: PathBuf,
+    yard: Arc<OsDisk>,
     syncs_behind: usize,
     known: BTreeMap<String, Arc<Cell>>,
-    /// Files without a name that changes or open handles still need.
-    nameless: Vec<Arc<Cell>>,
+    /// Files that lost their name, which power loss may bring back: by where in the yard they are.
+    nameless: BTreeMap<String, Arc<Cell>>,
     changes: Vec<Change>,
     /// How many changes went before these.
     settled: u64,
@@ -49,13 +49,13 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new(disk: Arc<OsDisk>, yard: &Path, syncs_behind: usize) -> Self {
+    pub(super) fn new(disk: Arc<OsDisk>, yard: Arc<OsDisk>, syncs_behind: usize) -> Self {
         Self {
             disk,
-            yard: yard.to_owned(),
+            yard,
             syncs_behind,
             known: BTreeMap::new(),
-            nameless: Vec::new(),
+            nameless: BTreeMap::new(),
             changes: Vec::new(),
             settled: 0,
             next: 0,
@@ -64,11 +64,20 @@ impl Names {
 
     /// Every file that may have something unsynced.
     pub(super) fn cells(&self) -> impl Iterator<Item = &Arc<Cell>> {
-        self.known.values().chain(&self.nameless)
+        self.known.values().chain(self.nameless.values())
     }
 
     pub(super) fn known(&self) -> impl Iterator<Item = (&String, &Arc<Cell>)> {
         self.known.iter()
+    }
+
+    pub(super) fn nameless(&self) -> impl Iterator<Item = (&String, &Arc<Cell>)> {
+        self.nameless.iter()
+    }
+
+    /// Whether there is a file of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.disk.folder().join(name).exists()
     }
 
     /// The changes that may not be durable, oldest first.
@@ -100,11 +109,14 @@ impl Names {
         })
     }
 
-    /// The names in the changes that the next sync of the folder makes durable.
-    pub(super) fn changed(&self) -> Vec<String> {
+    /// What the next sync of the folder makes durable, name by name.
+    pub(super) fn unsynced(&self) -> Vec<(Operation, String)> {
         let names = self.changes.iter().flat_map(|change| match change {
-            Change::Created { name } | Change::Removed { name, .. } => vec![name.clone()],
-            Change::Renamed { from, to, .. } => vec![from.clone(), to.clone()],
+            Change::Created { name } => vec![(Operation::SyncCreated, name.clone())],
+            Change::Removed { name, .. } => vec![(Operation::SyncRemoved, name.clone())],
+            Change::Renamed { from, to, .. } => [from, to]
+                .map(|name| (Operation::SyncRenamed, name.clone()))
+                .into(),
         });
         names.collect()
     }
@@ -129,6 +141,14 @@ impl Names {
         }
     }
 
+    /// Opens a file in the yard that a killed process left unsynced.
+    pub(super) fn open_nameless(&mut self, kept: &str) -> io::Result<Arc<Cell>> {
+        let file = self.yard.open(kept, OpenMode::Existing)?;
+        let cell = Arc::new(Cell::new(kept, file, 0)?);
+        self.nameless.insert(kept.to_owned(), Arc::clone(&cell));
+        Ok(cell)
+    }
+
     fn opened(
         &mut self,
         name: &str,
@@ -140,7 +160,7 @@ impl Names {
         } else {
             0
         };
-        let cell = Arc::new(Cell::new(file, behind)?);
+        let cell = Arc::new(Cell::new(name, file, behind)?);
         if mode == OpenMode::Create {
             cell.set_length(0)?;
         }
@@ -152,7 +172,10 @@ impl Names {
     fn keep(&mut self, name: &str) -> io::Result<String> {
         let kept = self.next.to_string();
         self.next += 1;
-        std::fs::hard_link(self.disk.folder().join(name), self.yard.join(&kept))?;
+        std::fs::hard_link(
+            self.disk.folder().join(name),
+            self.yard.folder().join(&kept),
+        )?;
         Ok(kept)
     }
 
@@ -164,8 +187,10 @@ impl Names {
         };
         self.disk.rename(from, to)?;
         let moved = self.known.remove(from);
-        self.nameless.extend(self.known.remove(to));
+        let lost = replaced.clone().zip(self.known.remove(to));
+        self.nameless.extend(lost);
         if let Some(moved) = moved {
+            moved.rename(to);
             self.known.insert(to.to_owned(), moved);
         }
         self.changes.push(Change::Renamed {
@@ -179,7 +204,9 @@ impl Names {
     pub(super) fn remove(&mut self, name: &str) -> io::Result<()> {
         let yard = self.keep(name)?;
         self.disk.remove(name)?;
-        self.nameless.extend(self.known.remove(name));
+        if let Some(cell) = self.known.remove(name) {
+            self.nameless.insert(yard.clone(), cell);
+        }
         let name = name.to_owned();
         self.changes.push(Change::Removed { name, yard });
         Ok(())
@@ -191,11 +218,9 @@ impl Names {
         self.settled = self.settled.max(made);
         for change in self.changes.drain(..count) {
             if let Some(kept) = change.kept() {
-                std::fs::remove_file(self.yard.join(kept))?;
+                self.nameless.remove(kept);
+                self.yard.remove(kept)?;
             }
-        }
-        if self.changes.is_empty() {
-            self.nameless.retain(|cell| Arc::strong_count(cell) > 1);
         }
         Ok(())
     }
@@ -225,7 +250,7 @@ impl Names {
     }
 
     fn bring_back(&self, kept: &str, name: &str) -> io::Result<()> {
-        std::fs::rename(self.yard.join(kept), self.disk.folder().join(name))
+        std::fs::rename(self.yard.folder().join(kept), self.disk.folder().join(name))
     }
 }
 

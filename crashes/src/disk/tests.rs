@@ -46,12 +46,16 @@ impl World {
 
     /// Power fails, and all that is unsynced goes.
     fn lose_all(disk: &CrashingDisk) {
-        let mut names = disk.0.names();
-        let mut rng = SmallRng::seed_from_u64(1);
-        for cell in names.cells() {
-            cell.lose_power(Loss::All, &mut rng).unwrap();
+        Self::lose(disk, Loss::All, 1);
+        disk.0.names().lose_power(0).unwrap();
+    }
+
+    /// Power fails, and bytes go.
+    fn lose(disk: &CrashingDisk, loss: Loss, seed: u64) {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        for cell in disk.0.names().cells() {
+            cell.lose_power(loss, &mut rng).unwrap();
         }
-        names.lose_power(0).unwrap();
     }
 
     fn content(&self, name: &str) -> Option<Vec<u8>> {
@@ -100,6 +104,47 @@ fn file_that_was_cut_is_whole_again() {
 }
 
 #[test]
+fn unsynced_cut_is_lost_as_a_whole_or_not_at_all() {
+    let (mut whole, mut cut) = (0, 0);
+    for seed in 0..40 {
+        let world = World::new();
+        let (disk, _) = world.open(0);
+        let file = put(&disk, "a", &[1; 5_000]);
+        file.set_length(700).unwrap();
+        World::lose(&disk, Loss::Some(0.5), seed);
+        let content = world.content("a").unwrap();
+        assert!(content.iter().all(|byte| *byte == 1), "seed {seed}");
+        match content.len() {
+            5_000 => whole += 1,
+            700 => cut += 1,
+            length => panic!("seed {seed}: {length} bytes"),
+        }
+    }
+    assert!(whole > 0 && cut > 0, "{whole} {cut}");
+}
+
+#[test]
+fn nothing_from_before_a_cut_that_stands_comes_back_behind_it() {
+    for seed in 0..40 {
+        let world = World::new();
+        let (disk, _) = world.open(0);
+        let file = put(&disk, "a", &[1; 5_000]);
+        file.set_length(1_024).unwrap();
+        file.write_at(1_024, &[2; 2_048]).unwrap();
+        World::lose(&disk, Loss::Some(0.5), seed);
+        let content = world.content("a").unwrap();
+        let is_new = |bytes: &[u8]| bytes.iter().all(|byte| [0, 2].contains(byte));
+        let (kept, behind) = content.split_at(1_024);
+        assert_eq!(kept, [1; 1_024], "seed {seed}");
+        let is_whole = content == [1; 5_000];
+        assert!(
+            is_whole || [0, 2_048].contains(&behind.len()) && is_new(behind),
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
 fn synced_file_whose_name_was_not_synced_is_gone() {
     let world = World::new();
     let (disk, _) = world.open(0);
@@ -137,12 +182,7 @@ fn synced_rename_and_removal_stay() {
     World::lose_all(&disk);
     assert_eq!(world.content("a").unwrap(), b"new");
     assert_eq!(world.content("a.tmp"), None);
-    assert_eq!(
-        std::fs::read_dir(world.root.path().join("yard"))
-            .unwrap()
-            .count(),
-        0
-    );
+    assert_eq!(disk.0.yard.list().unwrap(), [""; 0]);
 }
 
 #[test]
@@ -159,6 +199,25 @@ fn what_a_killed_process_left_unsynced_can_still_be_lost() {
     World::lose_all(&disk);
     assert_eq!(world.content("a").unwrap(), [1; 600]);
     assert_eq!(world.content("b"), None);
+}
+
+#[test]
+fn file_that_a_killed_process_removed_comes_back_without_what_was_never_synced() {
+    let world = World::new();
+    let (disk, _) = world.open(0);
+    for name in ["a", "b"] {
+        let file = put(&disk, name, &[1; 600]);
+        file.write_at(0, &[2; 600]).unwrap();
+    }
+    put(&disk, "b.tmp", &[3; 600]);
+    disk.remove("a").unwrap();
+    disk.rename("b.tmp", "b").unwrap();
+    disk.crash(Flavour::Kill);
+    drop(disk);
+    let (disk, _) = world.open(0);
+    World::lose_all(&disk);
+    assert_eq!(world.content("a").unwrap(), [1; 600]);
+    assert_eq!(world.content("b").unwrap(), [1; 600]);
 }
 
 #[test]
@@ -202,6 +261,61 @@ fn torn_write_has_its_first_half_done_when_the_process_dies() {
     assert_eq!(death.segment, [[2; 512], [1; 512]].concat());
     file.write_at(0, &[3; 1024]).unwrap();
     assert!(deaths.try_recv().is_err());
+}
+
+#[test]
+fn removal_of_what_is_not_there_is_no_place_for_a_crash() {
+    let world = World::new();
+    let (disk, deaths) = world.open(0);
+    put(&disk, "a", b"x");
+    disk.arm(Order {
+        point: find("recovery-removal").unwrap(),
+        nth: 1,
+        flavour: Flavour::Kill,
+    });
+    let error = disk.remove("b").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    assert!(deaths.try_recv().is_err());
+    disk.remove("a").unwrap();
+    assert_eq!(deaths.try_recv().unwrap().why, "Remove a");
+}
+
+#[test]
+fn file_goes_by_the_name_that_it_has_and_not_by_the_one_it_was_opened_under() {
+    let world = World::new();
+    let (disk, deaths) = world.open(0);
+    let file = put(&disk, "checkpoint-g1.incoming", b"x");
+    disk.rename("checkpoint-g1.incoming", "checkpoint-g1")
+        .unwrap();
+    disk.sync_folder().unwrap();
+    let arm = |point| {
+        let order = Order {
+            point: find(point).unwrap(),
+            nth: 1,
+            flavour: Flavour::Kill,
+        };
+        disk.arm(order);
+        file.sync().unwrap();
+        deaths.try_recv().is_ok()
+    };
+    assert!(!arm("incoming-not-synced"));
+    assert!(arm("checkpoint-not-synced"));
+}
+
+#[test]
+fn process_dies_at_its_point_though_the_half_of_the_write_failed() {
+    let world = World::new();
+    let (disk, deaths) = world.open(0);
+    let file = put(&disk, SEGMENT, &[1; 1024]);
+    disk.arm(Order {
+        point: find("log-write-torn").unwrap(),
+        nth: 1,
+        flavour: Flavour::Kill,
+    });
+    // Beyond what any file may be long.
+    file.write_at(i64::MAX as u64 - 100, &[2; 1024])
+        .unwrap_err();
+    assert!(deaths.try_recv().is_ok());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::points::{Deed, Moment, Point};
+use crate::points::{Deed, Point};
 
 /// What a crash takes along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,8 +70,8 @@ impl Trigger {
         true
     }
 
-    /// Counts an operation; the order and its moment once its time has come. It comes once.
-    pub(super) fn ask(&self, deed: &Deed<'_>) -> Option<(Order, Moment)> {
+    /// Counts an operation; the order once its time has come. It comes once.
+    pub(super) fn ask(&self, deed: &Deed<'_>) -> Option<Order> {
         let mut state = self.state();
         let State::Armed(order) = &mut *state else {
             return None;
@@ -85,7 +85,7 @@ impl Trigger {
         }
         let order = *order;
         *state = State::Met;
-        Some((order, order.point.moment))
+        Some(order)
     }
 }
 
@@ -94,25 +94,26 @@ mod tests {
     use super::*;
     use crate::points::{Operation, find};
 
+    const SEGMENT: &str = "log-0000000001.seg";
+
     #[test]
     fn order_comes_at_its_operation_and_once() {
         let trigger = Trigger::default();
-        let names = ["log-0000000001.seg"];
-        let deed = |operation| Deed {
-            operation,
-            names: &names,
-            is_new: false,
+        let ask = |operation| {
+            trigger.ask(&Deed {
+                acts: &[(operation, SEGMENT)],
+                is_new: false,
+            })
         };
         trigger.arm(Order {
             point: find("log-written-not-synced").unwrap(),
             nth: 2,
             flavour: Flavour::Kill,
         });
-        assert!(trigger.ask(&deed(Operation::Sync)).is_none());
-        assert!(trigger.ask(&deed(Operation::Write)).is_none());
-        let (_, moment) = trigger.ask(&deed(Operation::Sync)).unwrap();
-        assert_eq!(moment, Moment::Before);
-        assert!(trigger.ask(&deed(Operation::Sync)).is_none());
+        assert!(ask(Operation::Sync).is_none());
+        assert!(ask(Operation::Write).is_none());
+        assert!(ask(Operation::Sync).is_some());
+        assert!(ask(Operation::Sync).is_none());
         assert!(!trigger.disarm(), "it has come");
     }
 
@@ -126,8 +127,7 @@ mod tests {
         });
         assert!(trigger.disarm());
         let deed = Deed {
-            operation: Operation::Sync,
-            names: &["a"],
+            acts: &[(Operation::Sync, "a")],
             is_new: false,
         };
         assert!(trigger.ask(&deed).is_none());

@@ -134,6 +134,27 @@ fn look_that_began_before_the_acknowledgement_may_miss_it() {
 }
 
 #[test]
+fn job_that_has_its_result_is_never_granted_again_whatever_is_heard_first() {
+    let fence = |sequence| accepted(sequence).fence;
+    for shelf in [Shelf::Kept, Shelf::Brief] {
+        let mut result_first = submitted(shelf);
+        result_first.granted(0, id(1), fence(2)).unwrap();
+        result_first.completed(0, accepted(2)).unwrap();
+        // These were on their way.
+        result_first.granted(0, id(1), fence(1)).unwrap();
+        result_first.granted(0, id(1), fence(2)).unwrap();
+        let again = result_first.granted(0, id(1), fence(3)).unwrap_err();
+        assert!(matches!(again, Violation::GrantedAfterResult { .. }));
+        assert_eq!(again.kind(), Kind::Doubled);
+
+        let mut grant_first = submitted(shelf);
+        grant_first.granted(0, id(1), fence(3)).unwrap();
+        let again = grant_first.completed(0, accepted(2)).unwrap_err();
+        assert!(matches!(again, Violation::GrantedAfterResult { .. }));
+    }
+}
+
+#[test]
 fn result_that_nobody_sent_is_noticed() {
     let mut history = submitted(Shelf::Kept);
     let mut foreign = done(0, id(1), accepted(1));

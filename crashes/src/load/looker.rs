@@ -1,4 +1,9 @@
 //! Looking whether what was promised is there: at some jobs after each crash, at all of them at the end.
+//!
+//! A list shows headers alone, and payloads and results are rows of their own, which can be lost without them. So jobs
+//! are also asked for one by one, and what they show is compared byte for byte.
+
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -6,16 +11,33 @@ use leasehold_client::{Client, ClientError, ErrorCode, JobFilter, JobStatus, Job
 use leasehold_types::{JobId, QueueName};
 use rand::RngExt;
 use rand::rngs::SmallRng;
+use rand::seq::SliceRandom as _;
 
 use super::{Common, queue};
-use crate::content::number_in;
-use crate::history::{Number, Shelf, Sight};
+use crate::content::{digest_of, is_payload};
+use crate::history::{History, Number, Shelf, Sight};
 use crate::violation::Violation;
 
 /// Looks that are under way at the same time.
 const AT_ONCE: usize = 32;
 /// Jobs missing from a list that are asked for one by one; if there are more, the first of these will do.
 const ASKED: usize = 4_000;
+/// Jobs listed as done whose results are read, drawn at random.
+const READ: usize = 4_000;
+/// A job that cannot be read is lost when it cannot be so many times: a leader that is just being replaced says so too.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Why not everything could be looked at.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SweepError {
+    /// The list of all jobs did not come.
+    #[error("the jobs could not be listed: {0}")]
+    NoList(#[from] ClientError),
+    /// Nobody answered for some jobs.
+    #[error("of {asked} jobs that were asked for, {unanswered} were not answered for")]
+    Unanswered { asked: usize, unanswered: usize },
+}
 
 /// Looks at some jobs that were acknowledged, drawn at random. Says how many it saw.
 pub(crate) async fn look_at_some(common: &Common, count: u32, rng: &mut SmallRng) -> usize {
@@ -42,28 +64,87 @@ async fn look_at(common: &Common, jobs: Vec<(Number, JobId)>) -> usize {
 /// Looks at one job; false when nobody answered.
 async fn look(common: &Common, number: Number, id: JobId) -> bool {
     let ledger = &common.ledger;
-    let had_result = ledger.history().has_result(number);
-    let checked = match common.client.get(id).await {
-        Ok(view) => match number_of(&view, number) {
-            Some(found) => ledger.history().seen(&sight(found, &view), had_result),
-            None => Err(Violation::Foreign { id }),
-        },
-        Err(error) if is_gone(error.code()) => ledger.history().not_found(number),
-        Err(_) => return false,
-    };
-    ledger.check(checked);
-    true
+    let mut tries = 1;
+    loop {
+        let had_result = ledger.history().has_result(number);
+        let answer = common.client.get(id).await;
+        let asked = Asked {
+            number,
+            id,
+            had_result,
+        };
+        match judge(&mut ledger.history(), asked, &answer) {
+            Judged::NoAnswer => return false,
+            Judged::Unreadable(_) if tries < TRIES => {}
+            Judged::Unreadable(violation) => {
+                ledger.check(Err(violation));
+                return true;
+            }
+            Judged::Seen(checked) => {
+                ledger.check(checked);
+                return true;
+            }
+        }
+        tries += 1;
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
-/// Which submit a job is of, by its payload. That is let go of when the job is done: then it is the one that was asked for.
-fn number_of(view: &JobView, asked: Number) -> Option<Number> {
-    match &view.status {
-        JobStatus::Done { .. } | JobStatus::Cancelled { .. } => Some(asked),
+/// A job that is asked for.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    number: Number,
+    id: JobId,
+    /// Whether its result had been acknowledged before.
+    had_result: bool,
+}
+
+/// What an answer says.
+#[derive(Debug, PartialEq, Eq)]
+enum Judged {
+    Seen(Result<(), Violation>),
+    /// Nobody answered.
+    NoAnswer,
+    /// The job is there, and parts of it are not.
+    Unreadable(Violation),
+}
+
+fn judge(history: &mut History, asked: Asked, answer: &Result<JobView, ClientError>) -> Judged {
+    let Asked { number, id, .. } = asked;
+    let unreadable = |error: &ClientError| {
+        let error = error.to_string();
+        Judged::Unreadable(Violation::Unreadable { number, id, error })
+    };
+    match answer {
+        Ok(view) => {
+            let seen = history.seen(&sight(number, view), asked.had_result);
+            Judged::Seen(seen.and_then(|()| check_bytes(number, view)))
+        }
+        Err(error) if is_gone(error.code()) => Judged::Seen(history.not_found(number)),
+        Err(ClientError::Unavailable { .. } | ClientError::Unknown { .. }) => Judged::NoAnswer,
+        Err(
+            error @ (ClientError::Refused(_)
+            | ClientError::Unreadable(_)
+            | ClientError::Setup(_)
+            | ClientError::NotEnded { .. }
+            | ClientError::NoResult { .. }),
+        ) => unreadable(error),
+    }
+}
+
+/// A job shows its payload until it is done, and its result from then on.
+fn check_bytes(number: Number, view: &JobView) -> Result<(), Violation> {
+    let (part, is_whole) = match &view.status {
+        JobStatus::Done { result, digest, .. } => ("result", digest_of(result) == *digest),
+        JobStatus::Cancelled { .. } => return Ok(()),
         JobStatus::Waiting { .. }
         | JobStatus::Ready
         | JobStatus::Leased { .. }
-        | JobStatus::Dead { .. } => number_in(&view.payload),
-    }
+        | JobStatus::Dead { .. } => ("payload", is_payload(number, &view.payload)),
+    };
+    let id = view.id;
+    let other = Violation::OtherBytes { number, id, part };
+    is_whole.then_some(()).ok_or(other)
 }
 
 /// Never heard of, or ended and no longer kept.
@@ -88,26 +169,30 @@ fn sight(number: Number, view: &JobView) -> Sight {
     }
 }
 
-/// Lists every job there is and compares all of it with the history; jobs that are not listed are asked for.
+/// Lists every job there is and compares all of it with the history. Jobs that are not listed are asked for, and so are
+/// many of those that are, for their results.
 ///
 /// # Errors
 /// When nobody answers.
-pub(crate) async fn sweep(common: &Common) -> Result<(), ClientError> {
+pub(crate) async fn sweep(common: &Common, rng: &mut SmallRng) -> Result<(), SweepError> {
     common.ledger.history().look_again();
     for shelf in [Shelf::Kept, Shelf::Brief] {
         sweep_queue(common, &common.client, shelf).await?;
     }
-    let mut missing = common.ledger.history().missing();
-    missing.truncate(ASKED);
-    let asked = missing.len();
-    let seen = look_at(common, missing).await;
-    if seen < asked {
-        eprintln!(
-            "of {asked} jobs that are not listed, {} could not be asked for",
-            asked - seen
-        );
+    let mut jobs = common.ledger.history().kept_and_done();
+    let (read, _) = jobs.partial_shuffle(rng, READ);
+    let mut asked = common.ledger.history().missing();
+    asked.truncate(ASKED);
+    asked.extend_from_slice(read);
+    let count = asked.len();
+    let seen = look_at(common, asked).await;
+    match count - seen {
+        0 => Ok(()),
+        unanswered => Err(SweepError::Unanswered {
+            asked: count,
+            unanswered,
+        }),
     }
-    Ok(())
 }
 
 async fn sweep_queue(common: &Common, client: &Client, shelf: Shelf) -> Result<(), ClientError> {
@@ -117,9 +202,12 @@ async fn sweep_queue(common: &Common, client: &Client, shelf: Shelf) -> Result<(
         ..JobFilter::default()
     };
     loop {
+        // Where nothing is left to do, no result is acknowledged between the list and the look at it.
+        let is_drained = common.is_draining();
         let page = client.page(&filter).await?;
         for view in &page.jobs {
-            common.ledger.check(seen_in_list(common, view));
+            let seen = seen_in_list(&mut common.ledger.history(), view, is_drained);
+            common.ledger.check(seen);
         }
         match page.next {
             Some(after) => filter.after = Some(after),
@@ -129,14 +217,19 @@ async fn sweep_queue(common: &Common, client: &Client, shelf: Shelf) -> Result<(
 }
 
 /// A list has no payloads: ids and keys say whose job it is.
-fn seen_in_list(common: &Common, view: &JobView) -> Result<(), Violation> {
-    let mut history = common.ledger.history();
+fn seen_in_list(history: &mut History, view: &JobView, is_drained: bool) -> Result<(), Violation> {
     let by_key = view.key.as_ref().and_then(|key| {
         let number = key.as_str().strip_prefix("submit-")?;
         number.parse().ok()
     });
     match by_key.or_else(|| history.number_of(view.id)) {
-        Some(number) => history.seen(&sight(number, view), false),
+        Some(number) => {
+            let had_result = is_drained && history.has_result(number);
+            history.seen(&sight(number, view), had_result)
+        }
         None => Err(Violation::Foreign { id: view.id }),
     }
 }
+
+#[cfg(test)]
+mod tests;

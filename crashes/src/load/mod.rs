@@ -15,16 +15,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use leasehold_api::v1;
-use leasehold_client::{CancellationToken, Client, ClientError, JobId, StateName};
+use leasehold_client::{CancellationToken, Client, ClientError, JobId};
+use leasehold_types::FenceToken;
 use tokio_util::task::TaskTracker;
 
-use crate::history::{Number, Shelf, Sight};
+use crate::cluster::ClusterError;
+use crate::content::{is_payload, number_in};
+use crate::history::{Number, Shelf};
 use crate::ledger::Ledger;
+use crate::violation::Violation;
 
 pub(crate) use looker::{look_at_some, sweep};
 
 const SUBMITTERS: u64 = 4;
 const SESSION_WORKERS: u64 = 3;
+/// How long the jobs that are kept until the end are kept: longer than any cluster lives.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+const BRIEF: Duration = Duration::from_secs(1);
+/// Longest that a cluster which says that it is ready may take to make a queue.
+const QUEUE: Duration = Duration::from_secs(60);
 
 /// What everybody under load has in common.
 #[derive(Clone)]
@@ -42,16 +51,30 @@ impl Common {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// A worker got a job: so the cluster took it in, under this id.
-    fn leased(&self, number: Number, id: JobId) {
-        let sight = Sight {
-            number,
-            id,
-            state: StateName::Leased,
-            result: None,
+    /// A worker was given a job: so the cluster took it in, under this id and with this payload. Says which submit it is
+    /// of; none for a job that is not ours.
+    fn granted(&self, id: JobId, fence: FenceToken, payload: &[u8]) -> Option<Number> {
+        let mut history = self.ledger.history();
+        let number = number_in(payload).or_else(|| history.number_of(id));
+        let checked = match number {
+            None => Err(Violation::Foreign { id }),
+            Some(number) => history.granted(number, id, fence).and_then(|()| {
+                let part = "payload";
+                let other = Violation::OtherBytes { number, id, part };
+                is_payload(number, payload).then_some(()).ok_or(other)
+            }),
         };
-        let checked = self.ledger.history().seen(&sight, false);
+        drop(history);
         self.ledger.check(checked);
+        number
+    }
+
+    /// The same, as it comes over the wire.
+    fn assigned(&self, assignment: &v1::Assignment) -> Option<(Number, FenceToken)> {
+        let fence = assignment.fence.parse().ok()?;
+        let id = assignment.job_id.parse().ok()?;
+        let number = self.granted(id, fence, &assignment.payload)?;
+        Some((number, fence))
     }
 }
 
@@ -72,14 +95,17 @@ pub(crate) const fn queue(shelf: Shelf) -> &'static str {
 
 impl Load {
     /// Makes the queues and starts everybody.
+    ///
+    /// # Errors
+    /// [`Violation::Stuck`] when the cluster does not take the queues.
     pub(crate) async fn start(
         endpoints: Vec<String>,
         ledger: Arc<Ledger>,
         seed: u64,
-    ) -> Result<Self, ClientError> {
-        let client = client(&endpoints)?;
-        make_queue(&client, Shelf::Kept, Duration::from_secs(3600)).await?;
-        make_queue(&client, Shelf::Brief, Duration::from_secs(1)).await?;
+    ) -> Result<Self, ClusterError> {
+        let client = client(&endpoints).map_err(anyhow::Error::from)?;
+        make_queue(&client, Shelf::Kept, KEPT).await?;
+        make_queue(&client, Shelf::Brief, BRIEF).await?;
         let load = Self {
             common: Common {
                 client,
@@ -150,24 +176,28 @@ fn policy(retain_done: Duration) -> v1::QueuePolicyChange {
         backoff_base_ms: Some(20),
         backoff_cap_ms: Some(200),
         retain_done_ms: u64::try_from(retain_done.as_millis()).ok(),
+        retain_keys_ms: u64::try_from(KEPT.as_millis()).ok(),
         ..v1::QueuePolicyChange::default()
     }
 }
 
-async fn make_queue(client: &Client, shelf: Shelf, retain: Duration) -> Result<(), ClientError> {
+async fn make_queue(client: &Client, shelf: Shelf, retain: Duration) -> Result<(), Violation> {
     let request = v1::CreateQueueRequest {
         name: queue(shelf).to_owned(),
         policy: Some(policy(retain)),
     };
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match client.admin().create_queue(request.clone()).await {
-            Ok(_) => return Ok(()),
-            Err(error) if tries >= 20 => return Err(error),
-            Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
+    let mut last = None;
+    let making = async {
+        while let Err(error) = client.admin().create_queue(request.clone()).await {
+            last = Some(error);
+            tokio::time::sleep(Duration::from_millis(250)).await;
         }
-    }
+    };
+    let made = tokio::time::timeout(QUEUE, making).await;
+    made.map_err(|_| Violation::Stuck {
+        what: format!("queue {} was not made, {last:?},", queue(shelf)),
+        seconds: QUEUE.as_secs(),
+    })
 }
 
 /// Jobs that have not ended.

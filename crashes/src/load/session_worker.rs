@@ -17,7 +17,7 @@ use rand::{RngExt, SeedableRng};
 use super::session_wire::Wire;
 use super::{Common, queue};
 use crate::clock::now;
-use crate::content::{Variant, number_in, result};
+use crate::content::{Variant, result};
 use crate::history::{Accepted, Number, Shelf};
 
 const SLOTS: usize = 256;
@@ -156,14 +156,9 @@ impl Session {
 
     fn assigned(&mut self, wire: &Wire, assignment: &v1::Assignment) {
         self.received += 1;
-        let (Some(submit), Ok(fence), Ok(id)) = (
-            number_in(&assignment.payload),
-            assignment.fence.parse(),
-            assignment.job_id.parse(),
-        ) else {
+        let Some((submit, fence)) = self.common.assigned(assignment) else {
             return;
         };
-        self.common.leased(submit, id);
         let key = (assignment.job_id.clone(), assignment.fence.clone());
         let fate = self.fate();
         if fate == Fate::Forget {

@@ -8,7 +8,7 @@ use leasehold_client::{Kind, WorkError, WorkItem, Worker};
 use leasehold_types::FenceToken;
 
 use super::{Common, queue};
-use crate::content::{Variant, number_in, result};
+use crate::content::{Variant, result};
 use crate::history::{Accepted, Number, Shelf};
 
 const JOBS: u32 = 32;
@@ -18,6 +18,10 @@ pub(super) async fn unary(common: Common, seed: u64) {
     let session = format!("w-{:032x}", u128::from(seed) << 64 | 1);
     while !common.stop.is_cancelled() {
         for assignment in lease(&common, &session).await {
+            // Without a cluster each of them waits its time out.
+            if common.stop.is_cancelled() {
+                return;
+            }
             work(&common, &session, &assignment).await;
         }
     }
@@ -48,14 +52,9 @@ async fn lease(common: &Common, session: &str) -> Vec<v1::Assignment> {
 }
 
 async fn work(common: &Common, session: &str, assignment: &v1::Assignment) {
-    let (Some(number), Ok(fence), Ok(id)) = (
-        number_in(&assignment.payload),
-        assignment.fence.parse::<FenceToken>(),
-        assignment.job_id.parse(),
-    ) else {
+    let Some((number, fence)) = common.assigned(assignment) else {
         return;
     };
-    common.leased(number, id);
     renew(common, session, assignment).await;
     let lease = (assignment, number, fence);
     complete(common, session, lease, Variant::First).await;
@@ -112,9 +111,8 @@ async fn complete(
 pub(super) async fn sdk(common: Common) {
     let seen_by = common.clone();
     let handler = move |item: WorkItem| {
-        let number = number_in(item.payload());
+        let number = seen_by.granted(item.id(), item.fence(), item.payload());
         if let Some(number) = number {
-            seen_by.leased(number, item.id());
             seen_by.ledger.history().worked_quietly(number);
         }
         async move {

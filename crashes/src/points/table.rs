@@ -1,7 +1,9 @@
 //! The list of all points, by file and by what the node is doing. Only data: what an entry means is told in the parent.
 
 use super::Moment::{After, Before, Halfway};
-use super::Operation::{Create, Read, Remove, Rename, SetLength, Sync, SyncFolder, Write};
+use super::Operation::{
+    Create, Read, Remove, Rename, SetLength, Sync, SyncCreated, SyncRemoved, SyncRenamed, Write,
+};
 use super::Stage::{CatchUp, FirstStart, Running, Start};
 
 use super::{ANY, Point, new, point, settled};
@@ -67,7 +69,13 @@ pub(crate) static POINTS: &[Point] = &[
         After,
         2,
     )),
-    point("segment-named", Running, (&[SyncFolder], SEGMENT), After, 2),
+    point(
+        "segment-named",
+        Running,
+        (&[SyncCreated], SEGMENT),
+        After,
+        2,
+    ),
     point(
         "log-start-half-written",
         Running,
@@ -93,7 +101,7 @@ pub(crate) static POINTS: &[Point] = &[
     point(
         "segment-removal-not-synced",
         Running,
-        (&[SyncFolder], SEGMENT),
+        (&[SyncRemoved], SEGMENT),
         Before,
         3,
     ),
@@ -124,13 +132,6 @@ pub(crate) static POINTS: &[Point] = &[
         (&[Sync], CHECKPOINT),
         After,
         6,
-    ),
-    point(
-        "checkpoint-name-not-synced",
-        Running,
-        (&[SyncFolder], CHECKPOINT),
-        Before,
-        2,
     ),
     point("note-half-written", Running, (&[Write], NOTE), Halfway, 1),
     point("note-not-renamed", Running, (&[Rename], NOTE), Before, 1),
@@ -192,6 +193,34 @@ pub(crate) static POINTS: &[Point] = &[
         2,
     ),
     point(
+        "first-checkpoint-not-renamed",
+        FirstStart,
+        (&[Rename], CHECKPOINT),
+        Before,
+        2,
+    ),
+    point(
+        "first-checkpoint-renamed",
+        FirstStart,
+        (&[Rename], CHECKPOINT),
+        After,
+        2,
+    ),
+    point(
+        "first-checkpoint-name-not-synced",
+        FirstStart,
+        (&[SyncRenamed], CHECKPOINT),
+        Before,
+        2,
+    ),
+    point(
+        "first-checkpoint-name-synced",
+        FirstStart,
+        (&[SyncRenamed], CHECKPOINT),
+        After,
+        2,
+    ),
+    point(
         "first-log-operation",
         FirstStart,
         (&[Create, Write, Sync], SEGMENT),
@@ -202,7 +231,13 @@ pub(crate) static POINTS: &[Point] = &[
     point("boots-half-written", Start, (&[Write], BOOTS), Halfway, 1),
     point("boots-not-renamed", Start, (&[Rename], BOOTS), Before, 1),
     point("boots-renamed", Start, (&[Rename], BOOTS), After, 1),
-    point("boots-name-synced", Start, (&[SyncFolder], BOOTS), After, 1),
+    point(
+        "boots-name-synced",
+        Start,
+        (&[SyncRenamed], BOOTS),
+        After,
+        1,
+    ),
     point("recovery-read", Start, (&[Read], SEGMENT), Before, 12),
     point("recovery-mend-torn", Start, (&[Write], SEGMENT), Halfway, 1),
     point(
@@ -244,14 +279,14 @@ pub(crate) static POINTS: &[Point] = &[
     point(
         "incoming-name-not-synced",
         CatchUp,
-        (&[SyncFolder], INCOMING),
+        (&[SyncRenamed], INCOMING),
         Before,
         1,
     ),
     point(
         "incoming-name-synced",
         CatchUp,
-        (&[SyncFolder], INCOMING),
+        (&[SyncRenamed], INCOMING),
         After,
         1,
     ),
