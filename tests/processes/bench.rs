@@ -1,5 +1,6 @@
 //! Each measurement once, as small as it can be: that its figures fit together, not how fast anything is.
 
+use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -32,6 +33,12 @@ fn report(arguments: &str) -> Value {
     assert_eq!(report["setup"]["payload_bytes"], 100, "{report:#}");
     assert!(positive(&report["sync_us"]["before"]), "{report:#}");
     report
+}
+
+fn settings(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
 }
 
 fn positive(value: &Value) -> bool {
@@ -90,6 +97,23 @@ fn recovery_finds_every_acknowledged_job_after_a_kill() {
     let figures = &report["figures"];
     assert!(positive(&figures["first_submit_s"]) && positive(&figures["first_lease_s"]));
     assert!(figures["queued"].as_u64() >= Some(500), "{report:#}");
+}
+
+#[test]
+fn waits_beside_a_queue_are_told_apart_by_whether_a_checkpoint_was_written() {
+    let settings = settings("[storage]\ncheckpoint_every_ms = 200\n");
+    let config = settings.path().display();
+    let report = report(&format!(
+        "latency --rate 100 --duration 2s --warm-up 0 --queued 300 --payload 100 --config {config}"
+    ));
+    let (figures, beside) = (&report["figures"], &report["figures"]["beside"]);
+    assert_eq!(beside["queued"], 300, "{report:#}");
+    assert!(beside["checkpoints"].as_u64() > Some(0), "{report:#}");
+    assert!(positive(&beside["writing_s"]), "{report:#}");
+    let count = |which: &str| beside[which]["count"].as_u64().unwrap_or(0);
+    let told_apart = count("dispatch_during") + count("dispatch_else");
+    assert_eq!(figures["dispatch"]["count"], told_apart, "{report:#}");
+    assert_eq!(report["jobs"]["completed"], 500, "{report:#}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ Examples:
   leasehold bench backlog --jobs 1000000                 # memory a job, and speed with a million jobs queued
   leasehold bench recovery --jobs 100000                 # kill -9 under load, then every job is looked for
   leasehold bench renewals --leases 10000                # how many leases can be kept alive
+  leasehold bench latency --queued 1000000 -d 60s        # the same while checkpoints of a million jobs are written
   leasehold bench metadata --nodes 3 --clients 256       # policy changes that a majority takes
   leasehold bench throughput --endpoints a:7101,b:7101   # a cluster that runs already
 
@@ -55,9 +56,13 @@ pub(crate) struct CommonArgs {
     /// A cluster that runs already; without it the bench starts nodes of its own
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     pub(crate) endpoints: Vec<String>,
-    /// Nodes to start: 1, or 3 for three replicas of everything
-    #[arg(long, default_value_t = 1, value_parser = nodes, conflicts_with = "endpoints")]
-    pub(crate) nodes: usize,
+    /// Nodes to start: 1, or 3 for three replicas of everything; 1 where not said and the measurement needs no more
+    #[arg(long, value_parser = nodes, conflicts_with = "endpoints")]
+    pub(crate) nodes: Option<usize>,
+    /// How many of the nodes the clients connect to, the first ones; the others may be stopped, killed or started again
+    /// by hand while it runs
+    #[arg(long, value_name = "NODES", conflicts_with = "endpoints")]
+    pub(crate) through: Option<usize>,
     /// Timings of the nodes' groups
     #[arg(long, value_enum, default_value_t = TimingsArg::Lan, conflicts_with = "endpoints")]
     pub(crate) timings: TimingsArg,
@@ -132,6 +137,9 @@ pub(crate) struct LatencyArgs {
     /// Slots of one worker
     #[arg(long, default_value_t = 1, value_parser = batch)]
     pub(crate) slots: u32,
+    /// Jobs in a queue beside, in the same shards; waits while checkpoints are written are then shown by themselves
+    #[arg(long, value_name = "JOBS", value_parser = queued, default_value = "0")]
+    pub(crate) queued: u64,
     /// How long to measure
     #[arg(long, short = 'd', value_name = "TIME", value_parser = crate::args::time, default_value = "10s")]
     pub(crate) duration: Duration,
@@ -208,6 +216,23 @@ pub(crate) struct MetadataArgs {
     pub(crate) common: CommonArgs,
 }
 
+impl CommonArgs {
+    /// Nodes to start.
+    pub(super) fn nodes(&self) -> usize {
+        self.nodes.unwrap_or(1)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let nodes = self.nodes();
+        match self.through {
+            Some(through) if !(1..=nodes).contains(&through) => Err(format!(
+                "--through: there are {nodes} nodes, give 1 to {nodes}"
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
 impl MetadataArgs {
     /// The longest name that one of its queues will have is a name.
     fn check(&self) -> Result<(), String> {
@@ -267,6 +292,7 @@ impl BenchCommand {
     /// In words, with the way out.
     pub(super) fn check(&self) -> Result<(), String> {
         let payload = self.common().payload;
+        self.common().check()?;
         match self {
             Self::Throughput(arguments) => fits(arguments.load.batch, payload),
             Self::Backlog(arguments) => fits(arguments.batch, payload),
@@ -332,6 +358,10 @@ fn connections(text: &str) -> Result<usize, String> {
 fn batch(text: &str) -> Result<u32, String> {
     let number = within(text, 1, limits::BATCH_JOBS as u64)?;
     u32::try_from(number).map_err(|error| error.to_string())
+}
+
+fn queued(text: &str) -> Result<u64, String> {
+    within(text, 0, super::ledger::JOBS_MAX / 2)
 }
 
 fn jobs(text: &str) -> Result<u64, String> {
@@ -420,6 +450,8 @@ mod tests {
             "metadata --clients 0",
             "metadata --clients 5000",
             "metadata --endpoints a:1 --nodes 3",
+            "throughput --nodes 3 --through 4",
+            "throughput --endpoints a:1 --through 1",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

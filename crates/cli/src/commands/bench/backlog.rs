@@ -8,7 +8,8 @@ use tokio::time::sleep;
 
 use super::Bench;
 use super::args::BacklogArgs;
-use super::cost::{Reading, logged};
+use super::cost::Reading;
+use super::counters::logged;
 use super::drain::{Drained, drain};
 use super::fill::fill;
 use super::load::{Load, Plan};
@@ -79,7 +80,7 @@ pub(super) async fn run(bench: &Bench, arguments: &BacklogArgs) -> anyhow::Resul
     };
     Ok(Measured {
         figures: Figures::Backlog(figures),
-        cost: Cost::of(&window, (before, after), run.completed()),
+        cost: Cost::of(&window, (&before, &after), run.completed()),
         jobs: run.tally(),
         errors: run.errors(),
     })
@@ -101,7 +102,7 @@ async fn level(
     let queued = run.open();
     let until = Until::Elapsed(arguments.duration);
     let (window, _) = measure(bench, run, plan, arguments.warm_up, until).await?;
-    let cost = Cost::of(&window, <_>::default(), window.jobs);
+    let cost = Cost::of(&window, (&<_>::default(), &<_>::default()), window.jobs);
     let level = Level {
         queued,
         jobs_per_s: window.rate(),

@@ -1,4 +1,4 @@
-//! What a run costs: processor time, memory and bytes as the kernel counts them, syncs as the nodes count them.
+//! What a run costs: processor time, memory and bytes, as the kernel counts them.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -6,10 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use leasehold_client::Address;
 use serde::Serialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::clock::now;
 use super::target::Target;
@@ -86,47 +83,6 @@ impl Reading {
     }
 }
 
-/// What the nodes' logs have done, over all nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Logged {
-    pub(super) syncs: u64,
-    pub(super) bytes: u64,
-}
-
-/// Reads the nodes' counters once they have stood still, which they do a second after the last job.
-pub(super) async fn logged(target: &Target) -> anyhow::Result<Logged> {
-    const SAMPLED_EVERY: Duration = Duration::from_millis(1100);
-    tokio::time::sleep(SAMPLED_EVERY).await;
-    let mut logged = Logged::default();
-    for endpoint in target.endpoints() {
-        let page = metrics(endpoint).await;
-        let page = page.with_context(|| format!("reading http://{endpoint}/metrics"))?;
-        logged.syncs += counter(&page, "leasehold_log_syncs");
-        logged.bytes += counter(&page, "leasehold_log_written_bytes");
-    }
-    Ok(logged)
-}
-
-async fn metrics(endpoint: &Address) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect(endpoint.as_str()).await?;
-    let request = format!("GET /metrics HTTP/1.1\r\nhost: {endpoint}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut page = String::new();
-    stream.read_to_string(&mut page).await?;
-    Ok(page)
-}
-
-/// The sum over all label sets; 0 where there are none.
-fn counter(page: &str, name: &str) -> u64 {
-    let values = page.lines().filter_map(|line| {
-        let rest = line.strip_prefix(name)?;
-        let is_whole_name = rest.starts_with([' ', '{']);
-        let value = rest.rsplit_once(' ')?.1;
-        is_whole_name.then(|| value.parse::<u64>().ok())?
-    });
-    values.sum()
-}
-
 /// The machine that everything ran on.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Machine {
@@ -184,14 +140,6 @@ mod tests {
     fn this_process_uses_memory() {
         let usage = Usage::of(std::process::id());
         assert!(usage.rss_bytes > 0 && usage.rss_peak_bytes >= usage.rss_bytes);
-    }
-
-    #[test]
-    fn counter_is_summed_over_its_labels_and_no_other_name_is_taken_for_it() {
-        let page = "x_total{a=\"1\"} 3\nx_total{a=\"2\"} 4\nx_totals 9\n# x_total 8\ny_total 5\n";
-        assert_eq!(counter(page, "x_total"), 7);
-        assert_eq!(counter(page, "y_total"), 5);
-        assert_eq!(counter(page, "z_total"), 0);
     }
 
     #[test]

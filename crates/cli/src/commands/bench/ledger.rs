@@ -146,6 +146,19 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Of two runs together.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            accepted: self.accepted + other.accepted,
+            unsure: self.unsure + other.unsure,
+            completed: self.completed + other.completed,
+            lost: self.lost + other.lost,
+            doubled: self.doubled + other.doubled,
+            damaged: self.damaged + other.damaged,
+            unconfirmed: self.unconfirmed + other.unconfirmed,
+        }
+    }
+
     fn add(&mut self, known: Known) {
         let is = |fact| u64::from(known.is(fact));
         self.accepted += is(Fact::Accepted);

@@ -79,7 +79,7 @@ impl Load {
         let mut submitters = Vec::new();
         let mut workers = Vec::new();
         for at in 0..plan.connections {
-            let (address, queue) = (target.endpoint(at), target.queue());
+            let (address, queue) = (target.endpoint(at), run.queue());
             if plan.submits {
                 let submitter = Submitter::open(address, queue, plan.calls).await?;
                 run.mints_in(submitter.slices);

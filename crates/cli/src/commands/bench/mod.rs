@@ -6,9 +6,11 @@
 
 mod args;
 mod backlog;
+mod checkpoints;
 mod clock;
 mod confirm;
 mod cost;
+mod counters;
 mod drain;
 mod fill;
 mod jobs;
@@ -17,6 +19,7 @@ mod ledger;
 mod load;
 mod metadata;
 mod nodes;
+mod open_loop;
 mod progress;
 mod recovery;
 mod renewals;
@@ -26,9 +29,10 @@ mod schedule;
 mod target;
 mod throughput;
 mod times;
+mod trace;
 mod wire;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,36 +130,43 @@ fn disk(common: &CommonArgs) -> PathBuf {
     common.data_dir.clone().unwrap_or_else(std::env::temp_dir)
 }
 
-async fn prepare(common: &CommonArgs, disk: &std::path::Path) -> anyhow::Result<Bench> {
+async fn prepare(common: &CommonArgs, disk: &Path) -> anyhow::Result<Bench> {
     let progress = Progress::new(common.quiet);
-    let (endpoints, nodes) = match common.endpoints.as_slice() {
-        [] => {
-            let launch = Launch {
-                nodes: common.nodes,
-                timings: timings(common.timings),
-                config: common.config.clone(),
-            };
-            let nodes = Nodes::start(launch, disk).await?;
-            progress.say(&format!(
-                "nodes are up: processes {:?}, data in {}",
-                nodes.processes(),
-                nodes.folder().display()
-            ));
-            (nodes.endpoints(), Some(nodes))
-        }
-        endpoints => (endpoints.to_vec(), None),
+    let target = match common.endpoints.as_slice() {
+        [] => own_nodes(common, disk, progress).await?,
+        endpoints => Target::new(endpoints, None, queue(common)).await?,
     };
-    let queue = QueuePlan {
-        name: common.queue.clone(),
-        retain: common.retain,
-        lease: common.lease,
-    };
-    let target = Target::new(&endpoints, nodes, &queue).await?;
     Ok(Bench {
         common: common.clone(),
         target,
         progress,
     })
+}
+
+/// A new cluster.
+async fn own_nodes(common: &CommonArgs, disk: &Path, progress: Progress) -> anyhow::Result<Target> {
+    let launch = Launch {
+        nodes: common.nodes(),
+        timings: timings(common.timings),
+        config: common.config.clone(),
+    };
+    let nodes = Nodes::start(launch, disk).await?;
+    progress.say(&format!(
+        "nodes are up: {}, data in {}",
+        nodes.names(),
+        nodes.folder().display()
+    ));
+    let mut endpoints = nodes.endpoints();
+    endpoints.truncate(common.through.unwrap_or(common.nodes()));
+    Target::new(&endpoints, Some(nodes), queue(common)).await
+}
+
+fn queue(common: &CommonArgs) -> QueuePlan {
+    QueuePlan {
+        name: common.queue.clone(),
+        retain: common.retain,
+        lease: common.lease,
+    }
 }
 
 async fn measured(bench: &mut Bench, command: &BenchCommand) -> anyhow::Result<Measured> {
@@ -190,6 +201,12 @@ impl Bench {
     fn new_run(&self) -> Arc<Run> {
         Arc::new(Run::new(&self.common.queue, self.common.payload))
     }
+
+    /// A run through a queue of its own, which is made.
+    async fn new_run_beside(&self) -> anyhow::Result<Arc<Run>> {
+        let queue = self.target.queue_beside().await?;
+        Ok(Arc::new(Run::new(&queue, self.common.payload)))
+    }
 }
 
 fn setup(command: &BenchCommand, bench: &Bench) -> Setup {
@@ -197,7 +214,7 @@ fn setup(command: &BenchCommand, bench: &Bench) -> Setup {
     let is_own = bench.target.nodes.is_some();
     let endpoints = bench.target.endpoints().iter();
     Setup {
-        nodes: is_own.then_some(common.nodes),
+        nodes: is_own.then_some(common.nodes()),
         endpoints: endpoints.map(ToString::to_string).collect(),
         timings: is_own.then(|| timings(common.timings)),
         calls: match bench.calls() {

@@ -79,6 +79,17 @@ impl Nodes {
         self.nodes.iter().map(|node| node.client.clone()).collect()
     }
 
+    /// Region, process and address of each, for people.
+    pub(super) fn names(&self) -> String {
+        let name = |node: &Node| {
+            let process = node.process.as_ref().and_then(Child::id);
+            let process = process.map_or_else(String::new, |process| process.to_string());
+            format!("{} {process} on {}", node.region, node.client)
+        };
+        let names: Vec<String> = self.nodes.iter().map(name).collect();
+        names.join(", ")
+    }
+
     pub(super) fn processes(&self) -> Vec<u32> {
         let id = |node: &Node| node.process.as_ref().and_then(Child::id);
         self.nodes.iter().filter_map(id).collect()
@@ -106,6 +117,8 @@ impl Nodes {
     pub(super) async fn stop(mut self) -> io::Result<()> {
         for node in &self.nodes {
             signal(node.process.as_ref(), Signal::TERM)?;
+            // One that stands still hears nothing.
+            signal(node.process.as_ref(), Signal::CONT)?;
         }
         for node in &mut self.nodes {
             let Some(mut process) = node.process.take() else {

@@ -16,7 +16,8 @@ use super::args::RecoveryArgs;
 use super::backlog::work_off;
 use super::clock::now;
 use super::confirm::confirm;
-use super::cost::{Reading, logged};
+use super::cost::Reading;
+use super::counters::logged;
 use super::fill::fill;
 use super::load::{Load, Plan};
 use super::report::{Cost, Figures, Measured};
@@ -83,7 +84,7 @@ pub(super) async fn run(bench: &mut Bench, arguments: &RecoveryArgs) -> anyhow::
     };
     Ok(Measured {
         figures: Figures::Recovery(figures),
-        cost: Cost::of(&window, (<_>::default(), written), window.jobs),
+        cost: Cost::of(&window, (&<_>::default(), &written), window.jobs),
         jobs: run.tally(),
         errors: run.errors(),
     })

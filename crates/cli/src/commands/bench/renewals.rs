@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::Bench;
 use super::args::RenewalsArgs;
 use super::clock::now;
-use super::cost::{Reading, logged};
+use super::cost::Reading;
+use super::counters::logged;
 use super::fill::fill;
 use super::report::{Cost, Figures, Measured};
 use super::run::{Run, session};
@@ -86,7 +87,7 @@ pub(super) async fn run(bench: &Bench, arguments: &RenewalsArgs) -> anyhow::Resu
         figures: Figures::Renewals(figures),
         cost: Cost {
             per: "renewal",
-            ..Cost::of(&window, (before, after), window.jobs)
+            ..Cost::of(&window, (&before, &after), window.jobs)
         },
         jobs: run.tally(),
         errors: run.errors(),

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::backlog::{BacklogFigures, Level};
-use super::cost::{Logged, Machine};
+use super::cost::Machine;
+use super::counters::Logged;
 use super::latency::LatencyFigures;
 use super::ledger::Tally;
 use super::metadata::MetadataFigures;
@@ -88,22 +89,23 @@ pub(crate) struct Cost {
     pub(crate) client_cores: f64,
     pub(crate) server_rss_bytes: Option<u64>,
     pub(crate) server_rss_peak_bytes: Option<u64>,
-    /// Syncs of the nodes' logs, all nodes together.
-    pub(crate) syncs: f64,
-    pub(crate) log_bytes: f64,
+    /// Syncs of the nodes' logs, all nodes together. None, as with the bytes, where a node did not say.
+    pub(crate) syncs: Option<f64>,
+    pub(crate) log_bytes: Option<f64>,
     /// What the kernel was given to write, checkpoints and all.
     pub(crate) disk_bytes: Option<f64>,
 }
 
 impl Cost {
     /// Processor time over the window; syncs and bytes of the log from before the first job until after the last.
-    pub(super) fn of(window: &Window, (before, after): (Logged, Logged), jobs: u64) -> Self {
+    pub(super) fn of(window: &Window, (before, after): (&Logged, &Logged), jobs: u64) -> Self {
         let seconds = window.took.as_secs_f64().max(1e-9);
         let each = |amount: f64, jobs: u64| amount / as_f64(jobs.max(1));
         let (earlier, later) = (window.before, window.after);
         let client = (later.client.cpu.saturating_sub(earlier.client.cpu)).as_secs_f64();
         let server = earlier.server.zip(later.server);
         let cpu = server.map(|(from, to)| to.cpu.saturating_sub(from.cpu).as_secs_f64());
+        let logged = after.since(before);
         let disk = server.map(|(from, to)| to.written_bytes.saturating_sub(from.written_bytes));
         Self {
             per: "job",
@@ -113,8 +115,8 @@ impl Cost {
             client_cores: client / seconds,
             server_rss_bytes: later.server.map(|usage| usage.rss_bytes),
             server_rss_peak_bytes: later.server.map(|usage| usage.rss_peak_bytes),
-            syncs: each(as_f64(after.syncs.saturating_sub(before.syncs)), jobs),
-            log_bytes: each(as_f64(after.bytes.saturating_sub(before.bytes)), jobs),
+            syncs: logged.map(|counts| each(as_f64(counts.syncs), jobs)),
+            log_bytes: logged.map(|counts| each(as_f64(counts.bytes), jobs)),
             disk_bytes: disk.map(|bytes| each(as_f64(bytes), window.jobs)),
         }
     }
@@ -139,7 +141,7 @@ impl Report {
         let mut parts = vec![self.heading()];
         parts.push(match &self.figures {
             Figures::Throughput(figures) => throughput(figures),
-            Figures::Latency(figures) => latency(figures),
+            Figures::Latency(figures) => figures.describe(),
             Figures::Backlog(figures) => backlog(figures),
             Figures::Recovery(figures) => recovery(figures),
             Figures::Renewals(figures) => renewals(figures),
@@ -210,13 +212,15 @@ impl Report {
             let mib = |bytes| as_f64(bytes) / MIB;
             format!("{:.0} MiB, at most {:.0} MiB", mib(now), mib(peak))
         });
+        let syncs = cost.syncs.map(|syncs| format!("{syncs:.4} /{per}"));
+        let logged = cost.log_bytes.map(|bytes| format!("{bytes:.0} B/{per}"));
         let disk = cost.disk_bytes.map(|bytes| format!("{bytes:.0} B/{per}"));
         fields(&[
             ("server cpu", or_unknown(server)),
             ("client cpu", client),
             ("server memory", or_unknown(memory)),
-            ("log syncs", format!("{:.4} /{per}", cost.syncs)),
-            ("log written", format!("{:.0} B/{per}", cost.log_bytes)),
+            ("log syncs", or_unknown(syncs)),
+            ("log written", or_unknown(logged)),
             ("disk written", or_unknown(disk)),
         ])
     }
@@ -267,21 +271,6 @@ fn throughput(figures: &ThroughputFigures) -> String {
         ),
     )]);
     let times = spreads(&[("submit of a batch acknowledged", figures.submit_ack)]);
-    format!("{rate}\n\n{times}")
-}
-
-fn latency(figures: &LatencyFigures) -> String {
-    let rate = fields(&[
-        ("rate", format!("{} jobs/s", figures.rate)),
-        ("jobs", figures.jobs.to_string()),
-    ]);
-    let times = spreads(&[
-        ("submit acknowledged", figures.submit_ack),
-        ("worker has it", figures.dispatch),
-        ("result acknowledged", figures.whole),
-        ("result to its acknowledgement", figures.result_ack),
-        ("(sent late by)", figures.sent_late),
-    ]);
     format!("{rate}\n\n{times}")
 }
 
@@ -440,7 +429,7 @@ mod tests {
         report.cost = Cost::default();
         let text = report.describe();
         assert!(text.contains("nodes          127.0.0.1:7101"), "{text}");
-        assert_eq!(text.matches("not known").count(), 4, "{text}");
+        assert_eq!(text.matches("not known").count(), 6, "{text}");
         let json = serde_json::to_value(&report).unwrap();
         assert!(json["sync_us"].is_null() && json["cost"]["server_cpu_us"].is_null());
     }

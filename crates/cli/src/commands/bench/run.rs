@@ -54,6 +54,11 @@ impl Run {
         }
     }
 
+    /// The queue that its jobs go through.
+    pub(super) fn queue(&self) -> &str {
+        self.mint.queue()
+    }
+
     /// The next so many numbers; none once the ledger is full.
     pub(super) fn take(&self, jobs: u64) -> Option<Range<u64>> {
         let first = self.next.fetch_add(jobs, Ordering::Relaxed);
@@ -218,6 +223,16 @@ impl Run {
     fn handed_out(&self) -> u64 {
         self.next.load(Ordering::Relaxed).min(JOBS_MAX)
     }
+}
+
+/// What became of the jobs of several runs, and their errors.
+pub(super) fn together(runs: &[&Run]) -> (Tally, Errors) {
+    let jobs = runs.iter().map(|run| run.tally());
+    let mut errors = Errors::new();
+    for (what, count) in runs.iter().flat_map(|run| run.errors()) {
+        *errors.entry(what).or_default() += count;
+    }
+    (jobs.fold(Tally::default(), Tally::and), errors)
 }
 
 /// A session id of a worker.

@@ -13,8 +13,9 @@ use crate::commands::reach;
 
 /// Where load goes, and whose costs are counted.
 pub(super) struct Target {
+    /// Where clients connect.
     endpoints: Vec<Address>,
-    queue: String,
+    queue: QueuePlan,
     /// The nodes, where they are the bench's own.
     pub(super) nodes: Option<Nodes>,
 }
@@ -32,18 +33,30 @@ impl Target {
     pub(super) async fn new(
         endpoints: &[String],
         nodes: Option<Nodes>,
-        queue: &QueuePlan,
+        queue: QueuePlan,
     ) -> anyhow::Result<Self> {
-        let parsed = endpoints.iter().map(|endpoint| endpoint.parse());
-        let endpoints: Vec<Address> = parsed.collect::<Result<_, _>>()?;
         let target = Self {
-            endpoints,
-            queue: queue.name.clone(),
+            endpoints: addresses(endpoints)?,
+            queue,
             nodes,
         };
-        let made = create(&target.client()?, queue).await;
-        made.with_context(|| format!("queue {}", queue.name))?;
+        target.make(&target.queue).await?;
         Ok(target)
+    }
+
+    /// Makes another queue with the same policy, and returns its name.
+    pub(super) async fn queue_beside(&self) -> anyhow::Result<String> {
+        let queue = QueuePlan {
+            name: format!("{}-beside", self.queue.name),
+            ..self.queue.clone()
+        };
+        self.make(&queue).await?;
+        Ok(queue.name)
+    }
+
+    async fn make(&self, queue: &QueuePlan) -> anyhow::Result<()> {
+        let made = create(&self.client()?, queue).await;
+        made.with_context(|| format!("queue {}", queue.name))
     }
 
     /// Connections go round over the endpoints.
@@ -55,8 +68,16 @@ impl Target {
         &self.endpoints
     }
 
+    /// Whose counters are read: all nodes of the bench's own, also those that no client connects to.
+    pub(super) fn counted(&self) -> anyhow::Result<Vec<Address>> {
+        match &self.nodes {
+            Some(nodes) => addresses(&nodes.endpoints()),
+            None => Ok(self.endpoints.clone()),
+        }
+    }
+
     pub(super) fn queue(&self) -> &str {
-        &self.queue
+        &self.queue.name
     }
 
     /// An SDK client, for what is not measured.
@@ -71,6 +92,11 @@ impl Target {
             .map(Nodes::processes)
             .unwrap_or_default()
     }
+}
+
+fn addresses(endpoints: &[String]) -> anyhow::Result<Vec<Address>> {
+    let parsed = endpoints.iter().map(|endpoint| endpoint.parse());
+    Ok(parsed.collect::<Result<_, _>>()?)
 }
 
 /// An SDK client with time for a cluster that is starting.

@@ -9,7 +9,8 @@ use tokio::time::sleep;
 use super::Bench;
 use super::args::ThroughputArgs;
 use super::clock::now;
-use super::cost::{Reading, logged};
+use super::cost::Reading;
+use super::counters::logged;
 use super::drain::drain;
 use super::load::{Load, Plan};
 use super::report::{Cost, Figures, Measured};
@@ -72,7 +73,7 @@ pub(super) async fn run(bench: &Bench, arguments: &ThroughputArgs) -> anyhow::Re
     };
     Ok(Measured {
         figures: Figures::Throughput(figures),
-        cost: Cost::of(&window, (before, after), run.completed()),
+        cost: Cost::of(&window, (&before, &after), run.completed()),
         jobs: run.tally(),
         errors: run.errors(),
     })
