@@ -117,6 +117,32 @@ fn waits_beside_a_queue_are_told_apart_by_whether_a_checkpoint_was_written() {
 }
 
 #[test]
+fn follower_comes_back_from_the_log_while_that_is_kept_and_with_a_snapshot_else() {
+    let settings = settings("[storage]\ncheckpoint_every_ms = 300\n");
+    let config = settings.path().display();
+    let report = report(&format!(
+        "follower --away 2s --jobs 400 --rate 50 -c 2 --duration 1s --payload 100 --config {config}"
+    ));
+    let figures = &report["figures"];
+    let (log, snapshot) = (&figures["log"], &figures["snapshot"]);
+    for back in [log, snapshot] {
+        assert!(
+            positive(&back["missed"]) && positive(&back["caught_up_s"]),
+            "{report:#}"
+        );
+        assert!(
+            ascends(&back["before"]) && ascends(&back["away"]),
+            "{report:#}"
+        );
+    }
+    assert_eq!(log["snapshots"], 0, "{report:#}");
+    assert!(log["away_s"].as_f64() >= Some(2.0), "{report:#}");
+    assert!(positive(&snapshot["snapshots"]) && positive(&snapshot["snapshot_bytes"]));
+    assert_eq!(figures["queued"], 400, "{report:#}");
+    assert_eq!(report["jobs"]["accepted"], report["jobs"]["completed"]);
+}
+
+#[test]
 fn renewals_are_answered_and_keep_their_leases() {
     let report = report("renewals --leases 100 -c 3 --duration 500ms --payload 100");
     let figures = &report["figures"];

@@ -19,6 +19,7 @@ Examples:
   leasehold bench recovery --jobs 100000                 # kill -9 under load, then every job is looked for
   leasehold bench renewals --leases 10000                # how many leases can be kept alive
   leasehold bench latency --queued 1000000 -d 60s        # the same while checkpoints of a million jobs are written
+  leasehold bench follower --away 5m                     # a replica that was away catches up
   leasehold bench metadata --nodes 3 --clients 256       # policy changes that a majority takes
   leasehold bench throughput --endpoints a:7101,b:7101   # a cluster that runs already
 
@@ -42,6 +43,9 @@ pub(crate) enum BenchCommand {
     /// Kill every node under load, start again, and look for every job
     #[command(after_help = EXAMPLES)]
     Recovery(RecoveryArgs),
+    /// Let a follower stand still under load, and see it catch up, from the log and with a snapshot; takes three nodes
+    #[command(after_help = EXAMPLES)]
+    Follower(FollowerArgs),
     /// Leases kept alive a second
     #[command(after_help = EXAMPLES)]
     Renewals(RenewalsArgs),
@@ -184,6 +188,33 @@ pub(crate) struct RecoveryArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+pub(crate) struct FollowerArgs {
+    /// How long a follower stands still, while the others keep their log for it
+    #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "5m")]
+    pub(crate) away: Duration,
+    /// Jobs queued while a follower stands still, and the others keep no log for it
+    #[arg(long, short = 'n', default_value_t = 200_000, value_parser = jobs)]
+    pub(crate) jobs: u64,
+    /// Jobs a second, evenly spaced, all the while
+    #[arg(long, short = 'r', default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) rate: u64,
+    /// Submitters, and as many workers
+    #[arg(long, short = 'c', default_value_t = 8, value_parser = connections)]
+    pub(crate) connections: usize,
+    /// Slots of one worker
+    #[arg(long, default_value_t = 16, value_parser = batch)]
+    pub(crate) slots: u32,
+    /// How long to measure before the follower stands still, and again once it has caught up
+    #[arg(long, short = 'd', value_name = "TIME", value_parser = crate::args::time, default_value = "10s")]
+    pub(crate) duration: Duration,
+    /// How long jobs are sent before they are measured
+    #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "1s")]
+    pub(crate) warm_up: Duration,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+#[derive(Debug, Clone, Args)]
 pub(crate) struct RenewalsArgs {
     /// Leases that are held
     #[arg(long, short = 'n', default_value_t = 10_000, value_parser = jobs)]
@@ -233,6 +264,25 @@ impl CommonArgs {
     }
 }
 
+impl FollowerArgs {
+    /// Three nodes, and no client at the one that stands still.
+    fn settle(&mut self) {
+        self.common.nodes.get_or_insert(3);
+        self.common.through.get_or_insert(2);
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let common = &self.common;
+        match (common.endpoints.as_slice(), common.nodes, common.through) {
+            ([], Some(3), Some(1 | 2)) => Ok(()),
+            ([], _, _) => Err("follower takes three nodes, and clients at two at most".into()),
+            (_, _, _) => {
+                Err("follower stops a node: it takes no --endpoints, let it start its own".into())
+            }
+        }
+    }
+}
+
 impl MetadataArgs {
     /// The longest name that one of its queues will have is a name.
     fn check(&self) -> Result<(), String> {
@@ -258,6 +308,7 @@ impl BenchCommand {
             Self::Latency(arguments) => &arguments.common,
             Self::Backlog(arguments) => &arguments.common,
             Self::Recovery(arguments) => &arguments.common,
+            Self::Follower(arguments) => &arguments.common,
             Self::Renewals(arguments) => &arguments.common,
             Self::Metadata(arguments) => &arguments.common,
         }
@@ -269,6 +320,7 @@ impl BenchCommand {
             Self::Latency(_) => "latency",
             Self::Backlog(_) => "backlog",
             Self::Recovery(_) => "recovery",
+            Self::Follower(_) => "follower",
             Self::Renewals(_) => "renewals",
             Self::Metadata(_) => "metadata",
         }
@@ -281,16 +333,24 @@ impl BenchCommand {
             Self::Latency(arguments) => (arguments.connections, arguments.slots),
             Self::Backlog(arguments) => (arguments.connections, arguments.batch),
             Self::Recovery(_) => super::recovery::LOAD,
+            Self::Follower(arguments) => (arguments.connections, arguments.slots),
             Self::Renewals(arguments) => (arguments.connections, arguments.slots()),
             Self::Metadata(arguments) => (arguments.clients, 1),
         }
     }
 
-    /// What no single argument can tell.
+    /// With what follows from the measurement itself, where that was not said.
     ///
     /// # Errors
-    /// In words, with the way out.
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// Of what no single argument can tell, in words, with the way out.
+    pub(super) fn checked(mut self) -> Result<Self, String> {
+        if let Self::Follower(arguments) = &mut self {
+            arguments.settle();
+        }
+        self.check().map(|()| self)
+    }
+
+    fn check(&self) -> Result<(), String> {
         let payload = self.common().payload;
         self.common().check()?;
         match self {
@@ -301,6 +361,7 @@ impl BenchCommand {
             Self::Recovery(_) => Err(
                 "recovery kills its nodes: it takes no --endpoints, let it start its own".into(),
             ),
+            Self::Follower(arguments) => arguments.check(),
             Self::Renewals(arguments) => slots(arguments.leases, arguments.connections),
             Self::Metadata(arguments) => arguments.check(),
         }
@@ -401,7 +462,7 @@ mod tests {
     fn parse(line: &str) -> Result<BenchCommand, String> {
         let words = std::iter::once("bench").chain(line.split_whitespace());
         let parsed = Line::try_parse_from(words).map_err(|error| error.to_string())?;
-        parsed.command.check().map(|()| parsed.command)
+        parsed.command.checked()
     }
 
     #[test]
@@ -452,6 +513,9 @@ mod tests {
             "metadata --endpoints a:1 --nodes 3",
             "throughput --nodes 3 --through 4",
             "throughput --endpoints a:1 --through 1",
+            "follower --nodes 1",
+            "follower --through 3",
+            "follower --endpoints a:1",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -13,6 +13,7 @@ mod cost;
 mod counters;
 mod drain;
 mod fill;
+mod follower;
 mod jobs;
 mod latency;
 mod ledger;
@@ -62,8 +63,8 @@ struct Bench {
 }
 
 pub(crate) async fn run(command: BenchCommand) -> Result<(), Failure> {
-    command
-        .check()
+    let command = command
+        .checked()
         .map_err(|why| Failure::new(Exit::Refused, why))?;
     let mut stop = StopSignals::listen()?;
     let report = tokio::select! {
@@ -133,7 +134,7 @@ fn disk(common: &CommonArgs) -> PathBuf {
 async fn prepare(common: &CommonArgs, disk: &Path) -> anyhow::Result<Bench> {
     let progress = Progress::new(common.quiet);
     let target = match common.endpoints.as_slice() {
-        [] => own_nodes(common, disk, progress).await?,
+        [] => own_nodes(common, disk, progress, None).await?,
         endpoints => Target::new(endpoints, None, queue(common)).await?,
     };
     Ok(Bench {
@@ -143,12 +144,18 @@ async fn prepare(common: &CommonArgs, disk: &Path) -> anyhow::Result<Bench> {
     })
 }
 
-/// A new cluster.
-async fn own_nodes(common: &CommonArgs, disk: &Path, progress: Progress) -> anyhow::Result<Target> {
+/// A new cluster, whose nodes keep as much of the log as they are configured to, or so much.
+async fn own_nodes(
+    common: &CommonArgs,
+    disk: &Path,
+    progress: Progress,
+    log_kept_mib: Option<u32>,
+) -> anyhow::Result<Target> {
     let launch = Launch {
         nodes: common.nodes(),
         timings: timings(common.timings),
         config: common.config.clone(),
+        log_kept_mib,
     };
     let nodes = Nodes::start(launch, disk).await?;
     progress.say(&format!(
@@ -175,6 +182,7 @@ async fn measured(bench: &mut Bench, command: &BenchCommand) -> anyhow::Result<M
         BenchCommand::Latency(arguments) => latency::run(bench, arguments).await,
         BenchCommand::Backlog(arguments) => backlog::run(bench, arguments).await,
         BenchCommand::Recovery(arguments) => recovery::run(bench, arguments).await,
+        BenchCommand::Follower(arguments) => follower::run(bench, arguments).await,
         BenchCommand::Renewals(arguments) => renewals::run(bench, arguments).await,
         BenchCommand::Metadata(arguments) => metadata::run(bench, arguments).await,
     }

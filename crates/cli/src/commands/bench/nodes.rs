@@ -33,6 +33,8 @@ pub(super) struct Launch {
     pub(super) timings: &'static str,
     /// For settings that are no flag of `serve`.
     pub(super) config: Option<PathBuf>,
+    /// In the place of what the configuration says.
+    pub(super) log_kept_mib: Option<u32>,
 }
 
 /// The nodes and their data, which is removed with them.
@@ -59,6 +61,7 @@ impl Nodes {
             .prefix("leasehold-bench-")
             .tempdir_in(disk)
             .with_context(|| format!("folder {}", disk.display()))?;
+        let launch = launch.settled(root.path())?;
         let mut nodes = Self {
             nodes: lay_out(root.path(), launch.nodes)?,
             program: std::env::current_exe().context("the path of this program")?,
@@ -77,6 +80,16 @@ impl Nodes {
 
     pub(super) fn endpoints(&self) -> Vec<String> {
         self.nodes.iter().map(|node| node.client.clone()).collect()
+    }
+
+    /// SIGSTOP: the node stands still, with everything that it holds.
+    pub(super) fn pause(&self, at: usize) -> io::Result<()> {
+        signal(self.nodes[at].process.as_ref(), Signal::STOP)
+    }
+
+    /// SIGCONT.
+    pub(super) fn resume(&self, at: usize) -> io::Result<()> {
+        signal(self.nodes[at].process.as_ref(), Signal::CONT)
     }
 
     /// Region, process and address of each, for people.
@@ -183,6 +196,37 @@ impl Nodes {
     }
 }
 
+impl Launch {
+    /// With a configuration file of its own, where something in it is to differ.
+    fn settled(self, folder: &Path) -> anyhow::Result<Self> {
+        let Some(mib) = self.log_kept_mib else {
+            return Ok(self);
+        };
+        let text = match &self.config {
+            Some(file) => std::fs::read_to_string(file)
+                .with_context(|| format!("configuration {}", file.display()))?,
+            None => String::new(),
+        };
+        let file = folder.join("leasehold.toml");
+        std::fs::write(&file, with_log_kept(&text, mib)?)
+            .with_context(|| format!("configuration {}", file.display()))?;
+        Ok(Self {
+            config: Some(file),
+            ..self
+        })
+    }
+}
+
+fn with_log_kept(config: &str, mib: u32) -> anyhow::Result<String> {
+    let mut config: toml::Table = config.parse().context("configuration")?;
+    let storage = config.entry("storage");
+    let storage = storage.or_insert_with(|| toml::Table::new().into());
+    let storage = storage.as_table_mut();
+    let storage = storage.context("configuration: storage is a section")?;
+    storage.insert("log_kept_mib".to_owned(), i64::from(mib).into());
+    Ok(config.to_string())
+}
+
 impl Node {
     fn log(&self) -> PathBuf {
         self.folder.join("node.log")
@@ -270,4 +314,20 @@ async fn shards(client: &Client) -> Result<Vec<v1::Shard>, ClientError> {
         reach::admin(channel).list_shards(request).await
     };
     Ok(client.call(Kind::Read, ask).await?.shards)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_setting_is_put_over_a_configuration_and_the_others_stay() {
+        let file = "[storage]\nsegment_mib = 8\nlog_kept_mib = 5\n\n[log]\nlevel = \"warn\"\n";
+        let settled: toml::Table = with_log_kept(file, 0).unwrap().parse().unwrap();
+        assert_eq!(settled["storage"]["log_kept_mib"].as_integer(), Some(0));
+        assert_eq!(settled["storage"]["segment_mib"].as_integer(), Some(8));
+        assert_eq!(settled["log"]["level"].as_str(), Some("warn"));
+        let alone: toml::Table = with_log_kept("", 7).unwrap().parse().unwrap();
+        assert_eq!(alone["storage"]["log_kept_mib"].as_integer(), Some(7));
+    }
 }

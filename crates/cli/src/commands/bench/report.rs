@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::backlog::{BacklogFigures, Level};
 use super::cost::Machine;
 use super::counters::Logged;
+use super::follower::FollowerFigures;
 use super::latency::LatencyFigures;
 use super::ledger::Tally;
 use super::metadata::MetadataFigures;
@@ -73,6 +74,7 @@ pub(crate) enum Figures {
     Latency(LatencyFigures),
     Backlog(BacklogFigures),
     Recovery(RecoveryFigures),
+    Follower(FollowerFigures),
     Renewals(RenewalsFigures),
     Metadata(MetadataFigures),
 }
@@ -144,6 +146,7 @@ impl Report {
             Figures::Latency(figures) => figures.describe(),
             Figures::Backlog(figures) => backlog(figures),
             Figures::Recovery(figures) => recovery(figures),
+            Figures::Follower(figures) => figures.describe(),
             Figures::Renewals(figures) => renewals(figures),
             Figures::Metadata(figures) => figures.describe(),
         });
@@ -232,6 +235,7 @@ impl Report {
             | Figures::Latency(_)
             | Figures::Backlog(_)
             | Figures::Recovery(_)
+            | Figures::Follower(_)
             | Figures::Renewals(_) => ends_of_jobs(&self.jobs),
         };
         let errors = self.errors.iter();
