@@ -78,12 +78,9 @@ pub(super) async fn run(bench: &Bench, arguments: &BacklogArgs) -> anyhow::Resul
         server_rss_before_bytes: low,
         server_rss_filled_bytes: high,
     };
-    Ok(Measured {
-        figures: Figures::Backlog(figures),
-        cost: Cost::of(&window, (&before, &after), run.completed()),
-        jobs: run.tally(),
-        errors: run.errors(),
-    })
+    let figures = Figures::Backlog(figures);
+    let cost = Cost::of(&window, (&before, &after), run.completed());
+    Measured::after(bench, &[&run], figures, cost).await
 }
 
 async fn level(

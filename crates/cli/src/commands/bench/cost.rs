@@ -109,10 +109,10 @@ pub(super) fn settle(folder: &Path) -> anyhow::Result<()> {
     rustix::fs::syncfs(opened).with_context(|| format!("syncing the disk of {}", folder.display()))
 }
 
-/// Median of appending 4 KiB to a file in this folder and syncing it.
+/// Median of appending 4 KiB to a file in this folder and syncing it. The file has no name: it can be in nobody's way.
 pub(super) fn sync_probe(folder: &Path) -> anyhow::Result<Duration> {
-    let path = folder.join("sync-probe");
-    let mut file = File::create(&path).with_context(|| format!("file {}", path.display()))?;
+    let file = tempfile::tempfile_in(folder);
+    let mut file = file.with_context(|| format!("a file in folder {}", folder.display()))?;
     let mut took = Vec::with_capacity(PROBES);
     for _probe in 0..PROBES {
         let start = now();
@@ -120,7 +120,6 @@ pub(super) fn sync_probe(folder: &Path) -> anyhow::Result<Duration> {
         file.sync_data()?;
         took.push(start.elapsed());
     }
-    fs::remove_file(&path)?;
     took.sort_unstable();
     Ok(took[PROBES / 2])
 }
@@ -143,9 +142,12 @@ mod tests {
     }
 
     #[test]
-    fn probe_leaves_nothing_behind() {
+    fn probe_leaves_everything_in_the_folder_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
+        let mine = folder.path().join("sync-probe");
+        fs::write(&mine, "mine").unwrap();
         assert!(sync_probe(folder.path()).unwrap() > Duration::ZERO);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -19,6 +19,7 @@ use tokio::time::sleep;
 use super::args::FollowerArgs;
 use super::backlog::work_off;
 use super::clock::now;
+use super::confirm::judge;
 use super::counters::logged;
 use super::fill::fill;
 use super::open_loop::{OpenLoop, Shape};
@@ -92,6 +93,7 @@ pub(super) async fn run(bench: &mut Bench, arguments: &FollowerArgs) -> anyhow::
     let (log, window) = come_back(bench, &first, arguments, away).await?;
     let after = logged(&bench.target).await?;
     let cost = Cost::of(&window, (&before, &after), first.completed());
+    judge(bench, &first).await?;
     renew(bench).await?;
     bench
         .progress
@@ -107,6 +109,8 @@ pub(super) async fn run(bench: &mut Bench, arguments: &FollowerArgs) -> anyhow::
         snapshot,
         queued: queued.accepted(),
     };
+    judge(bench, &second).await?;
+    judge(bench, &queued).await?;
     let (jobs, errors) = together(&[&first, &second, &queued]);
     Ok(Measured {
         figures: Figures::Follower(figures),
@@ -121,8 +125,7 @@ async fn renew(bench: &mut Bench) -> anyhow::Result<()> {
     if let Some(nodes) = bench.target.nodes.take() {
         nodes.stop().await?;
     }
-    let disk = super::disk(&bench.common);
-    bench.target = own_nodes(&bench.common, &disk, bench.progress, Some(0)).await?;
+    bench.target = own_nodes(&bench.common, bench.progress, Some(0)).await?;
     Ok(())
 }
 

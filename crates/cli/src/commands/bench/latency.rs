@@ -12,7 +12,7 @@ use super::counters::{Logged, logged};
 use super::fill::fill;
 use super::open_loop::{Measurements, OpenLoop, Shape};
 use super::report::{Cost, Figures, Measured};
-use super::run::{Run, together};
+use super::run::Run;
 use super::schedule::Pace;
 use super::throughput::Window;
 use super::times::Spread;
@@ -65,12 +65,9 @@ async fn alone(bench: &Bench, arguments: &LatencyArgs) -> anyhow::Result<Measure
     let before = logged(&bench.target).await?;
     let (window, times) = open_loop(bench, &run, arguments).await?;
     let after = logged(&bench.target).await?;
-    Ok(Measured {
-        figures: Figures::Latency(figures(arguments, &times, None)),
-        cost: Cost::of(&window, (&before, &after), run.completed()),
-        jobs: run.tally(),
-        errors: run.errors(),
-    })
+    let figures = Figures::Latency(figures(arguments, &times, None));
+    let cost = Cost::of(&window, (&before, &after), run.completed());
+    Measured::after(bench, &[&run], figures, cost).await
 }
 
 /// The jobs that stay queued are in a queue of their own, in the same shards: otherwise those that are measured would
@@ -86,15 +83,11 @@ async fn beside(bench: &Bench, arguments: &LatencyArgs, queued: u64) -> anyhow::
     bench.progress.say("working the queue off");
     work_off(bench, &others).await?;
     let beside = beside_figures(&seen, &times, (queued, filled_per_s));
-    let (jobs, errors) = together(&[&run, &others]);
+    let figures = Figures::Latency(figures(arguments, &times, Some(beside)));
     // What the nodes' logs did is not told apart by queues.
     let unknown = (&Logged::default(), &Logged::unknown());
-    Ok(Measured {
-        figures: Figures::Latency(figures(arguments, &times, Some(beside))),
-        cost: Cost::of(&window, unknown, run.completed()),
-        jobs,
-        errors,
-    })
+    let cost = Cost::of(&window, unknown, run.completed());
+    Measured::after(bench, &[&run, &others], figures, cost).await
 }
 
 async fn open_loop(

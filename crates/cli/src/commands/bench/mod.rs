@@ -33,7 +33,7 @@ mod times;
 mod trace;
 mod wire;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,23 +87,19 @@ fn verdict(report: &Report) -> Result<(), Failure> {
 
 async fn measure(command: &BenchCommand) -> anyhow::Result<Report> {
     let common = command.common();
-    let disk = disk(common);
-    std::fs::create_dir_all(&disk).with_context(|| format!("folder {}", disk.display()))?;
-    settle(&disk)?;
-    let before = sync_probe(&disk)?;
-    let mut bench = prepare(common, &disk).await?;
-    let setup = setup(command, &bench);
+    let before = probe(common).await?;
+    let mut bench = prepare(common).await?;
     let measured = measured(&mut bench, command).await;
-    let after = sync_probe(&disk)?;
-    let sync_us = bench.target.nodes.as_ref().map(|_| SyncProbes {
-        before: before.as_secs_f64() * 1e6,
-        after: after.as_secs_f64() * 1e6,
-    });
+    let setup = setup(command, &bench);
     let measured = match bench.target.nodes.take() {
         Some(nodes) => end(nodes, measured).await?,
         None => measured?,
     };
-    settle(&disk)?;
+    let after = probe(common).await?;
+    let sync_us = before.zip(after).map(|(before, after)| SyncProbes {
+        before: before.as_secs_f64() * 1e6,
+        after: after.as_secs_f64() * 1e6,
+    });
     Ok(Report {
         test: command.name(),
         version: env!("CARGO_PKG_VERSION"),
@@ -115,6 +111,26 @@ async fn measure(command: &BenchCommand) -> anyhow::Result<Report> {
         jobs: measured.jobs,
         errors: measured.errors,
     })
+}
+
+/// How long the disk takes for a sync once it has come to rest; none of a cluster elsewhere. On a thread of its own: it
+/// may take long, and whoever stops the bench is not to wait for it.
+async fn probe(common: &CommonArgs) -> anyhow::Result<Option<Duration>> {
+    if !common.endpoints.is_empty() {
+        return Ok(None);
+    }
+    let disk = disk(common);
+    let probe = move || {
+        std::fs::create_dir_all(&disk).with_context(|| format!("folder {}", disk.display()))?;
+        settle(&disk)?;
+        sync_probe(&disk)
+    };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a measurement is no simulation: it may have threads"
+    )]
+    let probing = tokio::task::spawn_blocking(probe);
+    probing.await?.map(Some)
 }
 
 /// Stops the nodes. Where one ended by itself, that is why nothing was measured.
@@ -131,10 +147,10 @@ fn disk(common: &CommonArgs) -> PathBuf {
     common.data_dir.clone().unwrap_or_else(std::env::temp_dir)
 }
 
-async fn prepare(common: &CommonArgs, disk: &Path) -> anyhow::Result<Bench> {
+async fn prepare(common: &CommonArgs) -> anyhow::Result<Bench> {
     let progress = Progress::new(common.quiet);
     let target = match common.endpoints.as_slice() {
-        [] => own_nodes(common, disk, progress, None).await?,
+        [] => own_nodes(common, progress, None).await?,
         endpoints => Target::new(endpoints, None, queue(common)).await?,
     };
     Ok(Bench {
@@ -147,7 +163,6 @@ async fn prepare(common: &CommonArgs, disk: &Path) -> anyhow::Result<Bench> {
 /// A new cluster, whose nodes keep as much of the log as they are configured to, or so much.
 async fn own_nodes(
     common: &CommonArgs,
-    disk: &Path,
     progress: Progress,
     log_kept_mib: Option<u32>,
 ) -> anyhow::Result<Target> {
@@ -157,7 +172,7 @@ async fn own_nodes(
         config: common.config.clone(),
         log_kept_mib,
     };
-    let nodes = Nodes::start(launch, disk).await?;
+    let nodes = Nodes::start(launch, &disk(common)).await?;
     progress.say(&format!(
         "nodes are up: {}, data in {}",
         nodes.names(),
@@ -199,7 +214,7 @@ impl Bench {
     /// How long nothing may move before what is open counts as lost: a lease may have to run out first.
     fn patience(&self) -> Duration {
         const BESIDE: Duration = Duration::from_secs(10);
-        self.common.lease + BESIDE
+        self.target.policy().lease + BESIDE
     }
 
     fn result(&self) -> Bytes {
@@ -219,7 +234,7 @@ impl Bench {
 
 fn setup(command: &BenchCommand, bench: &Bench) -> Setup {
     let (common, (connections, batch)) = (&bench.common, command.shape());
-    let is_own = bench.target.nodes.is_some();
+    let (is_own, policy) = (common.endpoints.is_empty(), bench.target.policy());
     let endpoints = bench.target.endpoints().iter();
     Setup {
         nodes: is_own.then_some(common.nodes()),
@@ -234,8 +249,8 @@ fn setup(command: &BenchCommand, bench: &Bench) -> Setup {
         batch,
         payload_bytes: common.payload,
         result_bytes: common.result,
-        retain_ms: millis(common.retain),
-        lease_ms: millis(common.lease),
+        retain_ms: millis(policy.retain),
+        lease_ms: millis(policy.lease),
     }
 }
 

@@ -7,20 +7,22 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use leasehold_api::v1;
 use leasehold_client::{Client, ClientError, Kind};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use super::clock::now;
 use super::target::client;
 use crate::commands::reach;
 
 const REGIONS: [&str; 3] = ["eu", "us", "ap"];
 /// Longest that a cluster may take until every shard has its voters and a leader.
 const WHOLE_WITHIN: Duration = Duration::from_secs(120);
+/// Longest that one look at it may take: it has not begun to serve.
+const ASK_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Longest that a node may take to stop before it is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 /// Lines of a node's log that are shown when it has ended by itself.
@@ -150,6 +152,16 @@ impl Nodes {
         self.nodes.iter_mut().find_map(Node::failed)
     }
 
+    /// Returns when a node has ended by itself; never while all go on.
+    pub(super) async fn failure(&mut self) -> anyhow::Error {
+        loop {
+            if let Some(failed) = self.failed() {
+                return failed;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
     fn start_node(&mut self, at: usize, is_first: bool) -> anyhow::Result<()> {
         let others = self.nodes.iter().enumerate();
         let others = others.filter(|(other, _)| *other != at);
@@ -181,18 +193,20 @@ impl Nodes {
     }
 
     async fn await_whole(&mut self) -> anyhow::Result<()> {
-        let (started, client) = (now(), client(self.endpoints())?);
-        let regions = self.nodes.len();
-        while !is_whole(&client, regions).await {
-            if let Some(error) = self.failed() {
-                return Err(error);
+        let (endpoints, regions) = (self.endpoints(), self.nodes.len());
+        let client = client(endpoints, ASK_WITHIN)?;
+        let whole = async {
+            while !is_whole(&client, regions).await {
+                sleep(LOOK_EVERY).await;
             }
-            if started.elapsed() > WHOLE_WITHIN {
-                bail!("the cluster was not whole within {WHOLE_WITHIN:?}");
+        };
+        tokio::select! {
+            biased;
+            failure = self.failure() => Err(failure),
+            whole = timeout(WHOLE_WITHIN, whole) => {
+                whole.with_context(|| format!("the cluster was not whole within {WHOLE_WITHIN:?}"))
             }
-            sleep(Duration::from_millis(50)).await;
         }
-        Ok(())
     }
 }
 

@@ -57,21 +57,25 @@ struct Counts {
 
 pub(super) async fn run(bench: &Bench, arguments: &RenewalsArgs) -> anyhow::Result<Measured> {
     let run = bench.new_run();
-    let before = logged(&bench.target).await?;
     bench.progress.say("filling the queue");
     fill(bench, &run, arguments.leases).await?;
     bench.progress.say("leasing, then renewing");
     let counts = Arc::new(Counts::default());
-    let start = now();
-    let mut hands = hire(bench, &run, &counts, arguments).await?;
+    let hired = hire(bench, &run, &counts, arguments).await?;
+    let (start, mut hands) = (now(), JoinSet::new());
+    for hand in hired {
+        hands.spawn(hand.run(bench.result()));
+    }
     let leased_in = all_leased(&counts, arguments.leases, &mut hands, start).await?;
+    let before = logged(&bench.target).await?;
     let window = window(bench, &counts, &mut hands, arguments.duration).await?;
+    let after = logged(&bench.target).await?;
+    let renewed = counts.kept.load(Ordering::Relaxed);
     counts.end.cancel();
     let mut times = Times::new();
     while let Some(ended) = hands.join_next().await {
         times.merge(&ended??);
     }
-    let after = logged(&bench.target).await?;
     let seconds = window.took.as_secs_f64().max(1e-9);
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let figures = RenewalsFigures {
@@ -83,15 +87,12 @@ pub(super) async fn run(bench: &Bench, arguments: &RenewalsArgs) -> anyhow::Resu
         later: count(&counts.later),
         answer: times.spread(),
     };
-    Ok(Measured {
-        figures: Figures::Renewals(figures),
-        cost: Cost {
-            per: "renewal",
-            ..Cost::of(&window, (&before, &after), window.jobs)
-        },
-        jobs: run.tally(),
-        errors: run.errors(),
-    })
+    let figures = Figures::Renewals(figures);
+    let cost = Cost {
+        per: "renewal",
+        ..Cost::of(&window, (&before, &after), renewed)
+    };
+    Measured::after(bench, &[&run], figures, cost).await
 }
 
 /// One worker for each connection, each with its share of the slots.
@@ -100,25 +101,24 @@ async fn hire(
     run: &Arc<Run>,
     counts: &Arc<Counts>,
     arguments: &RenewalsArgs,
-) -> anyhow::Result<JoinSet<anyhow::Result<Times>>> {
+) -> anyhow::Result<Vec<Hand>> {
     let (target, calls) = (&bench.target, bench.calls());
-    let mut hands = JoinSet::new();
+    let mut hired = Vec::new();
     for at in 0..arguments.connections {
         let slots = share(arguments.leases, arguments.connections, at);
         if slots == 0 {
             continue;
         }
         let worker = Worker::open(target.endpoint(at), target.queue(), session(), calls).await?;
-        let hand = Hand {
+        hired.push(Hand {
             worker,
             slots,
             run: Arc::clone(run),
             counts: Arc::clone(counts),
             held: Vec::new(),
-        };
-        hands.spawn(hand.run(bench.result()));
+        });
     }
-    Ok(hands)
+    Ok(hired)
 }
 
 /// An even share; what is left over goes to the first.

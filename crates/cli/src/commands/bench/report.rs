@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use super::Bench;
 use super::backlog::{BacklogFigures, Level};
+use super::confirm::judge;
 use super::cost::Machine;
 use super::counters::Logged;
 use super::follower::FollowerFigures;
@@ -11,7 +13,7 @@ use super::ledger::Tally;
 use super::metadata::MetadataFigures;
 use super::recovery::RecoveryFigures;
 use super::renewals::RenewalsFigures;
-use super::run::Errors;
+use super::run::{Errors, Run, together};
 use super::throughput::{ThroughputFigures, Window, as_f64};
 use super::times::Spread;
 use crate::output::{fields, table};
@@ -23,6 +25,27 @@ pub(super) struct Measured {
     pub(super) cost: Cost,
     pub(super) jobs: Tally,
     pub(super) errors: Errors,
+}
+
+impl Measured {
+    /// With a last look for every job of these runs whose end is not known.
+    pub(super) async fn after(
+        bench: &Bench,
+        runs: &[&Run],
+        figures: Figures,
+        cost: Cost,
+    ) -> anyhow::Result<Self> {
+        for run in runs {
+            judge(bench, run).await?;
+        }
+        let (jobs, errors) = together(runs);
+        Ok(Self {
+            figures,
+            cost,
+            jobs,
+            errors,
+        })
+    }
 }
 
 /// Everything that `--json` prints.

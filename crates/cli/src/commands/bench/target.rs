@@ -11,6 +11,9 @@ use tonic::transport::Channel;
 use super::nodes::Nodes;
 use crate::commands::reach;
 
+/// Longest that a call may take that is not measured: the cluster may be changing its leaders.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Where load goes, and whose costs are counted.
 pub(super) struct Target {
     /// Where clients connect.
@@ -35,12 +38,14 @@ impl Target {
         nodes: Option<Nodes>,
         queue: QueuePlan,
     ) -> anyhow::Result<Self> {
-        let target = Self {
+        let mut target = Self {
             endpoints: addresses(endpoints)?,
             queue,
             nodes,
         };
         target.make(&target.queue).await?;
+        let stands = standing(&target.client()?, &target.queue.name).await;
+        target.queue = stands.with_context(|| format!("queue {}", target.queue.name))?;
         Ok(target)
     }
 
@@ -80,9 +85,14 @@ impl Target {
         &self.queue.name
     }
 
+    /// What the queue's policy says: one that was there already has its own.
+    pub(super) const fn policy(&self) -> &QueuePlan {
+        &self.queue
+    }
+
     /// An SDK client, for what is not measured.
     pub(super) fn client(&self) -> anyhow::Result<Client> {
-        client(self.endpoints.iter().map(Address::to_string))
+        client(self.endpoints.iter().map(Address::to_string), PATIENCE)
     }
 
     /// The processes whose costs are counted; empty for a cluster that is not the bench's own.
@@ -99,11 +109,12 @@ fn addresses(endpoints: &[String]) -> anyhow::Result<Vec<Address>> {
     Ok(parsed.collect::<Result<_, _>>()?)
 }
 
-/// An SDK client with time for a cluster that is starting.
-pub(super) fn client(endpoints: impl IntoIterator<Item = String>) -> anyhow::Result<Client> {
-    let client = Client::builder()
-        .endpoints(endpoints)
-        .timeout(Duration::from_secs(60));
+/// An SDK client that tries for so long.
+pub(super) fn client(
+    endpoints: impl IntoIterator<Item = String>,
+    patience: Duration,
+) -> anyhow::Result<Client> {
+    let client = Client::builder().endpoints(endpoints).timeout(patience);
     Ok(client.build()?)
 }
 
@@ -129,6 +140,25 @@ pub(super) async fn create(client: &Client, queue: &QueuePlan) -> Result<(), Cli
         Err(ClientError::Refused(error)) if error.code == ErrorCode::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// The queue as it stands.
+async fn standing(client: &Client, name: &str) -> anyhow::Result<QueuePlan> {
+    let ask = |channel: Channel| {
+        let name = name.to_owned();
+        async move {
+            let request = v1::GetQueueRequest { name };
+            reach::admin(channel).get_queue(request).await
+        }
+    };
+    let answer = client.call(Kind::Read, ask).await?;
+    let policy = answer.queue.and_then(|queue| queue.policy);
+    let policy = policy.context("the answer has no policy")?;
+    Ok(QueuePlan {
+        name: name.to_owned(),
+        retain: Duration::from_millis(policy.retain_done_ms),
+        lease: Duration::from_millis(policy.lease_ms),
+    })
 }
 
 pub(super) fn millis(span: Duration) -> u64 {
