@@ -42,6 +42,7 @@ use bytes::Bytes;
 
 use crate::args::TimingsArg;
 use crate::commands::StopSignals;
+use crate::commands::reach::millis;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Format};
 
@@ -52,7 +53,7 @@ use nodes::{Launch, Nodes};
 use progress::Progress;
 use report::{Measured, Report, Setup, SyncProbes};
 use run::Run;
-use target::{QueuePlan, Target, millis};
+use target::{QueuePlan, Target};
 use wire::Calls;
 
 /// What every measurement works with.

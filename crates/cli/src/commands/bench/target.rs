@@ -9,7 +9,7 @@ use leasehold_types::ErrorCode;
 use tonic::transport::Channel;
 
 use super::nodes::Nodes;
-use crate::commands::reach;
+use crate::commands::reach::{self, millis};
 
 /// Longest that a call may take that is not measured: the cluster may be changing its leaders.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -159,8 +159,4 @@ async fn standing(client: &Client, name: &str) -> anyhow::Result<QueuePlan> {
         retain: Duration::from_millis(policy.retain_done_ms),
         lease: Duration::from_millis(policy.lease_ms),
     })
-}
-
-pub(super) fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -16,10 +16,10 @@ use tonic::{Response, Status};
 use super::Counts;
 use crate::commands::bench::clock::now;
 use crate::commands::bench::run::{BREATH, Errors};
-use crate::commands::bench::target::{QueuePlan, create, millis};
+use crate::commands::bench::target::{QueuePlan, create};
 use crate::commands::bench::times::Times;
 use crate::commands::bench::wire::connect;
-use crate::commands::reach;
+use crate::commands::reach::{self, millis};
 
 /// The queue of one client.
 pub(crate) fn queue_name(prefix: &str, client: usize) -> String {
