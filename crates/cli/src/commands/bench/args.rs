@@ -1,5 +1,7 @@
 //! What `bench` takes, and what it refuses before anything is started.
 
+mod values;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use leasehold_types::{QueueName, limits};
 
 use super::metadata::queue_name;
 use crate::args::TimingsArg;
+use values::{batch, connections, jobs, nodes, queued, size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,7 +24,7 @@ Examples:
   leasehold bench latency --queued 1000000 -d 60s        # the same while checkpoints of a million jobs are written
   leasehold bench follower --away 5m                     # a replica that was away catches up
   leasehold bench metadata --nodes 3 --clients 256       # policy changes that a majority takes
-  leasehold bench throughput --endpoints a:7101,b:7101   # a cluster that runs already
+  leasehold bench throughput --endpoint a:7101,b:7101    # a cluster that runs already
 
 Nodes of its own are real `leasehold serve` processes on loopback; their data goes to a temporary folder and is removed.
 Choose the disk with --data-dir: the temporary folder of many systems is no disk at all. Exits with 10 when a job was
@@ -58,7 +61,13 @@ pub(crate) enum BenchCommand {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CommonArgs {
     /// A cluster that runs already; without it the bench starts nodes of its own
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    #[arg(
+        long = "endpoint",
+        alias = "endpoints",
+        short = 'e',
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
     pub(crate) endpoints: Vec<String>,
     /// Nodes to start: 1, or 3 for three replicas of everything; 1 where not said and the measurement needs no more
     #[arg(long, value_parser = nodes, conflicts_with = "endpoints")]
@@ -277,7 +286,7 @@ impl FollowerArgs {
             ([], Some(3), Some(1 | 2)) => Ok(()),
             ([], _, _) => Err("follower takes three nodes, and clients at two at most".into()),
             (_, _, _) => {
-                Err("follower stops a node: it takes no --endpoints, let it start its own".into())
+                Err("follower stops a node: it takes no --endpoint, let it start its own".into())
             }
         }
     }
@@ -358,9 +367,9 @@ impl BenchCommand {
             Self::Backlog(arguments) => fits(arguments.batch, payload),
             Self::Latency(_) => Ok(()),
             Self::Recovery(arguments) if arguments.common.endpoints.is_empty() => Ok(()),
-            Self::Recovery(_) => Err(
-                "recovery kills its nodes: it takes no --endpoints, let it start its own".into(),
-            ),
+            Self::Recovery(_) => {
+                Err("recovery kills its nodes: it takes no --endpoint, let it start its own".into())
+            }
             Self::Follower(arguments) => arguments.check(),
             Self::Renewals(arguments) => slots(arguments.leases, arguments.connections),
             Self::Metadata(arguments) => arguments.check(),
@@ -392,62 +401,6 @@ fn slots(leases: u64, connections: usize) -> Result<(), String> {
     ))
 }
 
-fn within(text: &str, least: u64, most: u64) -> Result<u64, String> {
-    let number: u64 = text
-        .replace('_', "")
-        .parse()
-        .map_err(|_| format!("{text:?} is no whole number"))?;
-    match (least..=most).contains(&number) {
-        true => Ok(number),
-        false => Err(format!("give {least} to {most}")),
-    }
-}
-
-fn nodes(text: &str) -> Result<usize, String> {
-    match text {
-        "1" => Ok(1),
-        "3" => Ok(3),
-        _other => Err("give 1 or 3: two nodes survive no more than one does".to_owned()),
-    }
-}
-
-fn connections(text: &str) -> Result<usize, String> {
-    let number = within(text, 1, 4096)?;
-    usize::try_from(number).map_err(|error| error.to_string())
-}
-
-fn batch(text: &str) -> Result<u32, String> {
-    let number = within(text, 1, limits::BATCH_JOBS as u64)?;
-    u32::try_from(number).map_err(|error| error.to_string())
-}
-
-fn queued(text: &str) -> Result<u64, String> {
-    within(text, 0, super::ledger::JOBS_MAX / 2)
-}
-
-fn jobs(text: &str) -> Result<u64, String> {
-    within(text, 1, super::ledger::JOBS_MAX / 2)
-}
-
-/// Bytes, or `KiB`; no more than a job may carry.
-fn size(text: &str) -> Result<usize, String> {
-    let (number, unit) = match text.strip_suffix("KiB") {
-        Some(number) => (number.trim_end(), 1024),
-        None => (text, 1),
-    };
-    let number: usize = number
-        .parse()
-        .map_err(|_| format!("{text:?} is no size: write bytes, or KiB as in 1KiB"))?;
-    let bytes = number.saturating_mul(unit);
-    match bytes <= limits::INLINE_BYTES {
-        true => Ok(bytes),
-        false => Err(format!(
-            "a job carries at most {} bytes",
-            limits::INLINE_BYTES
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -463,21 +416,6 @@ mod tests {
         let words = std::iter::once("bench").chain(line.split_whitespace());
         let parsed = Line::try_parse_from(words).map_err(|error| error.to_string())?;
         parsed.command.checked()
-    }
-
-    #[test]
-    fn sizes_are_bytes_or_kibibytes_up_to_what_a_job_carries() {
-        assert_eq!(size("512"), Ok(512));
-        assert_eq!(size("64KiB"), Ok(65_536));
-        assert!(size("65KiB").unwrap_err().contains("65536"));
-        assert!(size("1MB").unwrap_err().contains("KiB"));
-    }
-
-    #[test]
-    fn numbers_take_underscores_and_keep_their_bounds() {
-        assert_eq!(jobs("1_000_000"), Ok(1_000_000));
-        assert!(jobs("0").is_err() && batch("1001").is_err() && connections("5000").is_err());
-        assert!(nodes("2").unwrap_err().contains("1 or 3"));
     }
 
     #[test]
@@ -503,10 +441,10 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         for line in [
-            "throughput --endpoints a:1 --nodes 3",
+            "throughput --endpoint a:1 --nodes 3",
             "throughput --jobs 5 --duration 1s",
             "latency --rate 0",
-            "recovery --endpoints a:1",
+            "recovery -e a:1",
             "renewals --leases 5000 --connections 2",
             "metadata --clients 0",
             "metadata --clients 5000",

@@ -9,8 +9,12 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::clock::now;
+use super::counters::Logged;
 use super::target::Target;
+use super::throughput::{Window, as_f64};
+use crate::output::fields;
 
+const MIB: f64 = 1024.0 * 1024.0;
 /// Ticks a second in `/proc/PID/stat`: part of the kernel's interface, 100 on every machine that Rust is built for.
 const TICKS: u64 = 100;
 /// Synced writes of the disk probe.
@@ -80,6 +84,79 @@ impl Reading {
             server: server.reduce(Usage::and),
             client: Usage::of(std::process::id()),
         }
+    }
+}
+
+/// What a job, a renewal or a change cost. Costs of the server are none where its processes are not the bench's own.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Cost {
+    /// What the figures below are for one of: a job, a renewal, or a change.
+    pub(crate) per: &'static str,
+    pub(crate) server_cpu_us: Option<f64>,
+    pub(crate) client_cpu_us: f64,
+    /// Processors in use by all nodes, on average.
+    pub(crate) server_cores: Option<f64>,
+    pub(crate) client_cores: f64,
+    pub(crate) server_rss_bytes: Option<u64>,
+    pub(crate) server_rss_peak_bytes: Option<u64>,
+    /// Syncs of the nodes' logs, all nodes together. None, as with the bytes, where a node did not say.
+    pub(crate) syncs: Option<f64>,
+    pub(crate) log_bytes: Option<f64>,
+    /// What the kernel was given to write, checkpoints and all.
+    pub(crate) disk_bytes: Option<f64>,
+}
+
+impl Cost {
+    /// Processor time over the window; syncs and bytes of the log from before the first job until after the last.
+    pub(super) fn of(window: &Window, (before, after): (&Logged, &Logged), jobs: u64) -> Self {
+        let seconds = window.took.as_secs_f64().max(1e-9);
+        let each = |amount: f64, jobs: u64| amount / as_f64(jobs.max(1));
+        let (earlier, later) = (window.before, window.after);
+        let client = (later.client.cpu.saturating_sub(earlier.client.cpu)).as_secs_f64();
+        let server = earlier.server.zip(later.server);
+        let cpu = server.map(|(from, to)| to.cpu.saturating_sub(from.cpu).as_secs_f64());
+        let logged = after.since(before);
+        let disk = server.map(|(from, to)| to.written_bytes.saturating_sub(from.written_bytes));
+        Self {
+            per: "job",
+            server_cpu_us: cpu.map(|cpu| each(cpu * 1e6, window.jobs)),
+            client_cpu_us: each(client * 1e6, window.jobs),
+            server_cores: cpu.map(|cpu| cpu / seconds),
+            client_cores: client / seconds,
+            server_rss_bytes: later.server.map(|usage| usage.rss_bytes),
+            server_rss_peak_bytes: later.server.map(|usage| usage.rss_peak_bytes),
+            syncs: logged.map(|counts| each(as_f64(counts.syncs), jobs)),
+            log_bytes: logged.map(|counts| each(as_f64(counts.bytes), jobs)),
+            disk_bytes: disk.map(|bytes| each(as_f64(bytes), window.jobs)),
+        }
+    }
+
+    /// For people.
+    pub(super) fn describe(&self) -> String {
+        let per = self.per;
+        let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "not known".to_owned());
+        let server = self.server_cpu_us.zip(self.server_cores);
+        let server = server.map(|(each, cores)| format!("{each:.1} us/{per}, {cores:.2} cores"));
+        let client = format!(
+            "{:.1} us/{per}, {:.2} cores",
+            self.client_cpu_us, self.client_cores
+        );
+        let memory = self.server_rss_bytes.zip(self.server_rss_peak_bytes);
+        let memory = memory.map(|(now, peak)| {
+            let mib = |bytes| as_f64(bytes) / MIB;
+            format!("{:.0} MiB, at most {:.0} MiB", mib(now), mib(peak))
+        });
+        let syncs = self.syncs.map(|syncs| format!("{syncs:.4} /{per}"));
+        let logged = self.log_bytes.map(|bytes| format!("{bytes:.0} B/{per}"));
+        let disk = self.disk_bytes.map(|bytes| format!("{bytes:.0} B/{per}"));
+        fields(&[
+            ("server cpu", or_unknown(server)),
+            ("client cpu", client),
+            ("server memory", or_unknown(memory)),
+            ("log syncs", or_unknown(syncs)),
+            ("log written", or_unknown(logged)),
+            ("disk written", or_unknown(disk)),
+        ])
     }
 }
 

@@ -8,10 +8,11 @@ use super::Bench;
 use super::args::LatencyArgs;
 use super::backlog::work_off;
 use super::checkpoints::{Seen, Watch};
+use super::cost::Cost;
 use super::counters::{Logged, logged};
 use super::fill::fill;
 use super::open_loop::{Measurements, OpenLoop, Shape};
-use super::report::{Cost, Figures, Measured};
+use super::report::{Figures, Measured, spreads};
 use super::run::Run;
 use super::schedule::Pace;
 use super::throughput::Window;
@@ -165,6 +166,6 @@ impl LatencyFigures {
             waits.push(("worker has it, checkpoint", beside.dispatch_during));
             waits.push(("worker has it, none", beside.dispatch_else));
         }
-        format!("{}\n\n{}", fields(&rows), super::report::spreads(&waits))
+        format!("{}\n\n{}", fields(&rows), spreads(&waits))
     }
 }

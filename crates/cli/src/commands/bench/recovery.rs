@@ -18,14 +18,15 @@ use super::args::RecoveryArgs;
 use super::backlog::work_off;
 use super::clock::now;
 use super::confirm::confirm;
-use super::cost::Reading;
+use super::cost::{Cost, Reading};
 use super::counters::logged;
 use super::fill::fill;
 use super::load::{Load, Plan};
-use super::report::{Cost, Figures, Measured};
+use super::report::{Figures, Measured};
 use super::run::{Run, session};
 use super::throughput::Window;
 use super::wire::{Calls, Heard, Submitter, Worker};
+use crate::output::fields;
 
 /// The load that the kill comes in the middle of: connections and batch.
 pub(super) const LOAD: (usize, u32) = (8, 1);
@@ -48,6 +49,21 @@ pub(crate) struct RecoveryFigures {
     pub(crate) most_drained_s: f64,
     /// Until the last job was completed; those leased at the kill have to wait for their leases to run out.
     pub(crate) drained_s: f64,
+}
+
+impl RecoveryFigures {
+    /// For people.
+    pub(crate) fn describe(&self) -> String {
+        let seconds = |seconds: f64| format!("{seconds:.3} s");
+        fields(&[
+            ("filled at", format!("{:.0} jobs/s", self.filled_per_s)),
+            ("queued at the kill", self.queued.to_string()),
+            ("first submit acknowledged", seconds(self.first_submit_s)),
+            ("first job leased", seconds(self.first_lease_s)),
+            ("99 % worked off", seconds(self.most_drained_s)),
+            ("all worked off", seconds(self.drained_s)),
+        ])
+    }
 }
 
 pub(super) async fn run(bench: &mut Bench, arguments: &RecoveryArgs) -> anyhow::Result<Measured> {

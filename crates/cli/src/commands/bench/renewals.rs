@@ -15,15 +15,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::Bench;
 use super::args::RenewalsArgs;
+use super::backlog::work_off;
 use super::clock::now;
-use super::cost::Reading;
+use super::cost::{Cost, Reading};
 use super::counters::logged;
 use super::fill::fill;
-use super::report::{Cost, Figures, Measured};
+use super::report::{Figures, Measured, spreads};
 use super::run::{Run, session};
 use super::throughput::{Window, as_f64};
 use super::times::{Spread, Times};
 use super::wire::{Heard, Worker};
+use crate::output::fields;
 
 /// Longest that it may take until every worker has its leases, and at the end until each has an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,6 +43,22 @@ pub(crate) struct RenewalsFigures {
     pub(crate) later: u64,
     /// From sending a message with all of a worker's renewals to its answer.
     pub(crate) answer: Option<Spread>,
+}
+
+impl RenewalsFigures {
+    /// For people.
+    pub(crate) fn describe(&self) -> String {
+        let rate = fields(&[
+            ("leases", self.leases.to_string()),
+            ("leased at", format!("{:.0} jobs/s", self.leased_per_s)),
+            ("renewed", format!("{:.0} leases/s", self.renewals_per_s)),
+            ("messages", format!("{:.0} /s", self.messages_per_s)),
+            ("told to stop", self.stopped.to_string()),
+            ("told to ask again", self.later.to_string()),
+        ]);
+        let times = spreads(&[("renewal answered", self.answer)]);
+        format!("{rate}\n\n{times}")
+    }
 }
 
 /// Shared by the workers.
@@ -75,6 +93,12 @@ pub(super) async fn run(bench: &Bench, arguments: &RenewalsArgs) -> anyhow::Resu
     let mut times = Times::new();
     while let Some(ended) = hands.join_next().await {
         times.merge(&ended??);
+    }
+    if run.open() > 0 {
+        bench
+            .progress
+            .say("working off the jobs whose leases were lost");
+        work_off(bench, &run).await?;
     }
     let seconds = window.took.as_secs_f64().max(1e-9);
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

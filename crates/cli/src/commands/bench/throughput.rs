@@ -10,13 +10,14 @@ use tokio::time::sleep;
 use super::Bench;
 use super::args::ThroughputArgs;
 use super::clock::now;
-use super::cost::Reading;
+use super::cost::{Cost, Reading};
 use super::counters::logged;
 use super::drain::drain;
 use super::load::{Load, Plan};
-use super::report::{Cost, Figures, Measured};
+use super::report::{Figures, Measured, spreads};
 use super::run::Run;
 use super::times::{Spread, Times};
+use crate::output::fields;
 
 /// What a closed loop did.
 #[derive(Debug, Clone, Serialize)]
@@ -26,6 +27,21 @@ pub(crate) struct ThroughputFigures {
     pub(crate) seconds: f64,
     /// From sending a batch until all of it was acknowledged.
     pub(crate) submit_ack: Option<Spread>,
+}
+
+impl ThroughputFigures {
+    /// For people.
+    pub(crate) fn describe(&self) -> String {
+        let rate = fields(&[(
+            "completed",
+            format!(
+                "{:.0} jobs/s ({} in {:.1} s)",
+                self.jobs_per_s, self.jobs, self.seconds
+            ),
+        )]);
+        let times = spreads(&[("submit of a batch acknowledged", self.submit_ack)]);
+        format!("{rate}\n\n{times}")
+    }
 }
 
 /// When a measurement ends.
