@@ -60,9 +60,7 @@ impl Leader {
             "an offer is taken"
         );
     }
-}
 
-impl Leader {
     /// One round: every grant that a poll proposes is committed, delivered, completed and replaced by a new job, so
     /// that the next round finds the same. Returns how long the step took.
     fn round(&mut self, step: Step) -> Duration {

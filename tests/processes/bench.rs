@@ -1,5 +1,6 @@
 //! Each measurement once, as small as it can be: that its figures fit together, not how fast anything is.
 
+use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -11,7 +12,7 @@ fn bench(arguments: &str) -> Output {
     let mut command = Command::new(LEASEHOLD);
     command.arg("bench").args(arguments.split_whitespace());
     command.arg("--json").stdin(Stdio::null());
-    if !arguments.contains("--endpoints") {
+    if !arguments.contains("--endpoint") {
         command.arg("--data-dir").arg(folder.path());
     }
     let output = command.output().unwrap();
@@ -26,12 +27,18 @@ fn report(arguments: &str) -> Value {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let jobs = &report["jobs"];
     for count in ["lost", "doubled", "damaged", "unsure", "unconfirmed"] {
-        let is_kill = report["test"] == "recovery" && count.starts_with("un");
+        let is_kill = report["test"] == "recovery" && count == "unsure";
         assert!(is_kill || jobs[count] == 0, "{arguments}: {report:#}");
     }
     assert_eq!(report["setup"]["payload_bytes"], 100, "{report:#}");
     assert!(positive(&report["sync_us"]["before"]), "{report:#}");
     report
+}
+
+fn settings(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
 }
 
 fn positive(value: &Value) -> bool {
@@ -93,6 +100,49 @@ fn recovery_finds_every_acknowledged_job_after_a_kill() {
 }
 
 #[test]
+fn waits_beside_a_queue_are_told_apart_by_whether_a_checkpoint_was_written() {
+    let settings = settings("[storage]\ncheckpoint_every_ms = 200\n");
+    let config = settings.path().display();
+    let report = report(&format!(
+        "latency --rate 100 --duration 2s --warm-up 0 --queued 300 --payload 100 --config {config}"
+    ));
+    let (figures, beside) = (&report["figures"], &report["figures"]["beside"]);
+    assert_eq!(beside["queued"], 300, "{report:#}");
+    assert!(beside["checkpoints"].as_u64() > Some(0), "{report:#}");
+    assert!(positive(&beside["writing_s"]), "{report:#}");
+    let count = |which: &str| beside[which]["count"].as_u64().unwrap_or(0);
+    let told_apart = count("dispatch_during") + count("dispatch_else");
+    assert_eq!(figures["dispatch"]["count"], told_apart, "{report:#}");
+    assert_eq!(report["jobs"]["completed"], 500, "{report:#}");
+}
+
+#[test]
+fn follower_comes_back_from_the_log_while_that_is_kept_and_with_a_snapshot_else() {
+    let settings = settings("[storage]\ncheckpoint_every_ms = 300\n");
+    let config = settings.path().display();
+    let report = report(&format!(
+        "follower --away 2s --jobs 400 --rate 50 -c 2 --duration 1s --payload 100 --config {config}"
+    ));
+    let figures = &report["figures"];
+    let (log, snapshot) = (&figures["log"], &figures["snapshot"]);
+    for back in [log, snapshot] {
+        assert!(
+            positive(&back["missed"]) && positive(&back["caught_up_s"]),
+            "{report:#}"
+        );
+        assert!(
+            ascends(&back["before"]) && ascends(&back["away"]),
+            "{report:#}"
+        );
+    }
+    assert_eq!(log["snapshots"], 0, "{report:#}");
+    assert!(log["away_s"].as_f64() >= Some(2.0), "{report:#}");
+    assert!(positive(&snapshot["snapshots"]) && positive(&snapshot["snapshot_bytes"]));
+    assert_eq!(figures["queued"], 400, "{report:#}");
+    assert_eq!(report["jobs"]["accepted"], report["jobs"]["completed"]);
+}
+
+#[test]
 fn renewals_are_answered_and_keep_their_leases() {
     let report = report("renewals --leases 100 -c 3 --duration 500ms --payload 100");
     let figures = &report["figures"];
@@ -117,6 +167,13 @@ fn changes_of_metadata_are_acknowledged_and_found_on_every_node() {
         assert_eq!(figures["unchanged"], !which.is_empty(), "{report:#}");
         assert!(positive(&report["cost"]["syncs"]), "{report:#}");
     }
+}
+
+#[test]
+fn leases_asked_for_by_calls_are_all_held_and_renewed() {
+    let report = report("renewals --leases 40 -c 3 --unary --duration 500ms --payload 100");
+    assert!(positive(&report["figures"]["renewals_per_s"]), "{report:#}");
+    assert_eq!(report["jobs"]["completed"], 40);
 }
 
 #[test]

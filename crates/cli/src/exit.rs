@@ -50,18 +50,24 @@ impl Failure {
         Self { exit, message }
     }
 
+    /// Whether it may have been done or not.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.exit == Exit::Unknown
+    }
+
     /// The same failure, said as one of several things that were asked for.
     pub(crate) fn among(self, asked: usize) -> Self {
-        match asked {
-            0 | 1 => self,
-            more => Self::new(
-                self.exit,
+        let message = match asked {
+            0 | 1 => return self,
+            more if self.is_unknown() => {
                 format!(
-                    "not all of {more} were done, the first because: {}",
+                    "not all of {more} are known to be done, one because: {}",
                     self.message
-                ),
-            ),
-        }
+                )
+            }
+            more => format!("not all of {more} were done, one because: {}", self.message),
+        };
+        Self::new(self.exit, message)
     }
 
     /// Prints the message and gives the code to exit with.

@@ -6,6 +6,7 @@ mod demo;
 mod exec;
 mod exit;
 mod output;
+mod processes;
 mod render;
 
 use std::process::ExitCode;

@@ -13,6 +13,7 @@ use openraft::{Config, ConfigError, Raft};
 use tokio::sync::watch;
 
 use crate::aside::aside;
+use crate::counts::CheckpointCounts;
 use crate::keeper::{self, Keeper, Loaded, Retention};
 use crate::log::Log;
 use crate::machine::{LoadError, Machine};
@@ -216,6 +217,12 @@ impl<M: Machine> Group<M> {
     #[must_use]
     pub fn led_term(&self) -> watch::Receiver<Option<u64>> {
         self.inner.followed.led_term.clone()
+    }
+
+    /// What its checkpoints, and those that the leader sent, have come to since it was opened.
+    #[must_use]
+    pub fn checkpoint_counts(&self) -> &Arc<CheckpointCounts> {
+        self.inner.keeper.counts()
     }
 
     /// Which group this is.

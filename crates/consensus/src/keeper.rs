@@ -16,6 +16,7 @@ use leasehold_storage::{Checkpoint, CheckpointError, CheckpointStore, View};
 use leasehold_types::GroupId;
 use openraft::LogIdOptionExt;
 
+use crate::counts::CheckpointCounts;
 use crate::disk;
 use crate::machine::{LoadError, Machine};
 use crate::snapshot::{Pack, copy_rows};
@@ -52,6 +53,7 @@ pub(crate) struct Keeper<M: Machine> {
     checkpoint: Checkpoint,
     progress: Mutex<Progress>,
     pins: Arc<Pins>,
+    counts: Arc<CheckpointCounts>,
     /// Why no checkpoint can be written any more.
     failed: OnceLock<String>,
 }
@@ -102,6 +104,7 @@ impl<M: Machine> Keeper<M> {
             checkpoint,
             progress: Mutex::new(progress),
             pins: Arc::default(),
+            counts: Arc::default(),
             failed: OnceLock::new(),
         }
     }
@@ -127,6 +130,11 @@ impl<M: Machine> Keeper<M> {
     /// A pinned view of the last checkpoint.
     pub(crate) fn view(&self) -> Result<View, CheckpointError> {
         self.checkpoint.view()
+    }
+
+    /// What checkpoints and snapshots have come to.
+    pub(crate) fn counts(&self) -> &Arc<CheckpointCounts> {
+        &self.counts
     }
 
     /// Where a checkpoint from the leader is received.
@@ -176,6 +184,7 @@ impl<M: Machine> Keeper<M> {
     }
 
     fn write_frozen(&self, frozen: M::Frozen, meta: &SnapshotMeta) -> Result<(), CheckpointError> {
+        let _under_way = self.counts.write();
         let mut writing = self.checkpoint.begin()?;
         let (mut frozen, mut written) = (frozen, Vec::new());
         while let Some(portion) = self.shared.between_entries(|m| m.take(&mut frozen)) {
@@ -238,6 +247,7 @@ impl<M: Machine> Keeper<M> {
             .replace_by(&incoming)
             .map_err(io::Error::other)?;
         self.shared.replace(machine, meta);
+        self.counts.install();
         progress.written = Some(meta.last_log_id);
         progress.told = progress.written;
         Ok(())

@@ -16,6 +16,7 @@
 #![warn(missing_docs)]
 
 mod aside;
+mod counts;
 mod disk;
 mod group;
 mod keeper;
@@ -34,6 +35,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use counts::CheckpointCounts;
 pub use group::{
     Applied, ChangeError, Group, GroupOptions, OpenGroupError, ProposeError, ReadError,
 };

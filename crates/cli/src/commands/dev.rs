@@ -12,8 +12,7 @@ use super::serve::{StopSignals, start};
 use crate::args::DevArgs;
 use crate::exit::{Exit, Failure};
 use crate::output;
-
-const REGIONS: [&str; 3] = ["eu", "us", "ap"];
+use crate::processes::REGIONS;
 
 pub(crate) async fn run(arguments: DevArgs) -> Result<(), Failure> {
     let log = LogConfig {

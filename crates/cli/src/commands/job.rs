@@ -63,24 +63,32 @@ async fn submit(arguments: SubmitArgs) -> Result<(), Failure> {
         let ids = results.iter().filter_map(|one| one.job_id.as_deref());
         ids.collect::<Vec<_>>().join("\n")
     };
-    if results.iter().any(|one| one.job_id.is_some()) {
+    if connection.json || results.iter().any(|one| one.job_id.is_some()) {
         output::print(Format::from_flag(connection.json), &results, ids)?;
     }
-    first_of(results, failures.into_iter().flatten().collect())
+    all_of(results, failures.into_iter().flatten().collect())
 }
 
-/// One failure is said as it is; of several, each is said with its file before the first decides the exit code.
-fn first_of(results: Vec<SubmitOut>, mut failures: Vec<Failure>) -> Result<(), Failure> {
+/// One failure is said as it is; of several, each is said with its file before one of them decides the exit code.
+fn all_of(results: Vec<SubmitOut>, failures: Vec<Failure>) -> Result<(), Failure> {
     if results.len() > 1 {
         let failed = results
             .iter()
             .filter_map(|one| Some((one.file.as_ref()?, one.error.as_ref()?)));
         failed.for_each(|(file, error)| eprintln!("file {file}: {error}"));
     }
-    match failures.is_empty() {
-        true => Ok(()),
-        false => Err(failures.remove(0).among(results.len())),
+    match gravest(failures) {
+        None => Ok(()),
+        Some(failure) => Err(failure.among(results.len())),
     }
+}
+
+/// The first one; but before all others one that leaves open whether anything was done. Under the code of another a
+/// script would take it for certain that nothing was, and submit it a second time.
+fn gravest(mut failures: Vec<Failure>) -> Option<Failure> {
+    let unknown = failures.iter().position(Failure::is_unknown);
+    let at = unknown.unwrap_or(0);
+    (at < failures.len()).then(|| failures.swap_remove(at))
 }
 
 type Submission = (Option<String>, Result<JobHandle, ClientError>);
@@ -335,5 +343,32 @@ impl From<StateArg> for v1::JobState {
             StateArg::Cancelled => Self::Cancelled,
             StateArg::Dead => Self::Dead,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failure_of_unknown_outcome_decides_the_exit_code_of_several() {
+        let failure = |exit, why| Failure::new(exit, why);
+        let failures = vec![
+            failure(Exit::Unavailable, "a"),
+            failure(Exit::Unknown, "b"),
+            failure(Exit::Unknown, "c"),
+        ];
+        let gravest = gravest(failures).unwrap();
+        assert!(gravest.is_unknown() && gravest.to_string() == "b");
+    }
+
+    #[test]
+    fn first_failure_decides_where_all_are_certain() {
+        let failures = vec![
+            Failure::new(Exit::Unavailable, "a"),
+            Failure::new(Exit::Refused, "b"),
+        ];
+        assert_eq!(gravest(failures).unwrap().to_string(), "a");
+        assert!(gravest(Vec::new()).is_none());
     }
 }

@@ -1,11 +1,9 @@
 //! `queue create|set|get|list`.
 
-use std::time::Duration;
-
 use leasehold_api::v1;
 use leasehold_client::{Client, Kind};
 
-use super::reach::{admin, client, present};
+use super::reach::{admin, client, millis, present};
 use crate::args::{Connection, PolicyArgs, QueueArgs, QueueCommand};
 use crate::exit::Failure;
 use crate::output::{self, Format};
@@ -108,8 +106,4 @@ fn change(policy: PolicyArgs) -> v1::QueuePolicyChange {
         retain_failed_ms: policy.retain_failed.map(millis),
         retain_keys_ms: policy.retain_keys.map(millis),
     }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,9 +1,11 @@
 //! Calls to the cluster, and what their failures mean for the exit code.
 
+use std::time::Duration;
+
 use leasehold_api::v1;
 use leasehold_api::v1::admin_client::AdminClient;
 use leasehold_api::v1::jobs_client::JobsClient;
-use leasehold_client::{Client, ClientError};
+use leasehold_client::{Client, ClientError, Kind};
 use leasehold_types::{JobId, limits};
 use tonic::transport::Channel;
 
@@ -27,6 +29,31 @@ pub(crate) fn jobs(channel: Channel) -> JobsClient<Channel> {
 /// The admin service.
 pub(crate) fn admin(channel: Channel) -> AdminClient<Channel> {
     AdminClient::new(channel).max_decoding_message_size(4 * limits::REQUEST_BYTES)
+}
+
+/// A span on the wire.
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Every shard as its leader sees it.
+pub(crate) async fn shards(client: &Client) -> Result<Vec<v1::Shard>, ClientError> {
+    let ask = |channel| async move {
+        let request = v1::ListShardsRequest {};
+        admin(channel).list_shards(request).await
+    };
+    Ok(client.call(Kind::Read, ask).await?.shards)
+}
+
+/// Whether every region has its shard, with as many voters as there are regions, and a leader.
+pub(crate) async fn is_whole(client: &Client, regions: usize) -> bool {
+    let whole = |shard: &v1::Shard| {
+        shard.leader != 0 && shard.voters.len() == regions && shard.error.is_none()
+    };
+    match shards(client).await {
+        Ok(shards) => shards.len() == regions && shards.iter().all(whole),
+        Err(_not_yet) => false,
+    }
 }
 
 /// Reads a job id before anything is sent.

@@ -36,27 +36,11 @@ impl Cluster {
     }
 
     pub(crate) async fn shards(&self) -> Result<Vec<v1::Shard>, ClientError> {
-        let ask = |channel| async move {
-            reach::admin(channel)
-                .list_shards(v1::ListShardsRequest {})
-                .await
-        };
-        Ok(self.client.call(Kind::Read, ask).await?.shards)
+        reach::shards(&self.client).await
     }
 
     pub(crate) async fn snapshot(&self) -> Result<Snapshot, ClientError> {
         Ok(Snapshot::of(self.shards().await?))
-    }
-
-    /// Whether every region has its shard, with three voters and a leader.
-    pub(crate) async fn is_whole(&self, regions: usize) -> bool {
-        let whole = |shard: &v1::Shard| {
-            shard.leader != 0 && shard.voters.len() == 3 && shard.error.is_none()
-        };
-        match self.shards().await {
-            Ok(shards) => shards.len() == regions && shards.iter().all(whole),
-            Err(_) => false,
-        }
     }
 
     pub(crate) async fn create_queue(
@@ -65,7 +49,7 @@ impl Cluster {
         lease: Duration,
     ) -> Result<(), ClientError> {
         let policy = v1::QueuePolicyChange {
-            lease_ms: Some(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)),
+            lease_ms: Some(reach::millis(lease)),
             stall_limit_ms: Some(20_000),
             attempt_limit_ms: Some(60_000),
             ..v1::QueuePolicyChange::default()

@@ -13,16 +13,20 @@ use tokio::time::{Instant, sleep, timeout};
 use super::cluster::Cluster;
 use super::documents::{Document, SCRIPT};
 use super::late::LateWriter;
-use super::processes::{Launcher, NAMES, Region, lay_out};
+use super::processes::{Launcher, Region, lay_out};
 use super::report::Report;
 use super::view::View;
 use super::{LEASE, QUEUE, SLOTS_MAX};
+use crate::commands::reach::{self, millis};
+use crate::processes::REGIONS;
 
 /// Longest that any one wait may take before the demo gives up.
 const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The killed region is started again this long after.
 const DOWN_FOR: Duration = Duration::from_secs(8);
+/// Longest that one region may take to stop: a node may take half a minute.
+const STOPPED_WITHIN: Duration = Duration::from_secs(40);
 /// Pause between the submits that go on while a region is down.
 const TRICKLE: Duration = Duration::from_millis(40);
 
@@ -83,7 +87,7 @@ impl Demo {
             let join = if at == 0 {
                 Vec::new()
             } else {
-                vec![demo.regions[0].peer().to_owned()]
+                vec![demo.regions[0].place.peer.clone()]
             };
             demo.regions[at].start_node(&demo.launcher, &join)?;
         }
@@ -111,7 +115,7 @@ impl Demo {
     async fn await_whole(&mut self, all: &Cluster) -> anyhow::Result<()> {
         let regions = self.regions.len();
         self.within("three regions with three replicas of each shard", async {
-            while !all.is_whole(regions).await {
+            while !reach::is_whole(&all.client, regions).await {
                 sleep(LOOK_EVERY).await;
             }
         })
@@ -151,7 +155,7 @@ impl Demo {
             let snapshot = all.snapshot().await.unwrap_or_default();
             self.view.show(self.started.elapsed(), &snapshot, None);
             let busiest = snapshot.busiest();
-            let busiest = busiest.and_then(|name| NAMES.iter().position(|known| *known == name));
+            let busiest = busiest.and_then(|name| REGIONS.iter().position(|known| *known == name));
             match busiest {
                 Some(victim) if snapshot.done >= results as u64 => return Ok(victim),
                 // So few documents that nobody was seen at work: the founder's region is as good as any.
@@ -163,7 +167,7 @@ impl Demo {
     }
 
     async fn kill(&mut self, all: &Cluster, victim: usize) -> anyhow::Result<Killed> {
-        let name = self.regions[victim].name;
+        let name = self.regions[victim].place.region;
         let led = led_from(&all.shards().await?, name);
         let held = all.leases_in(name).await?;
         self.regions[victim].kill().await?;
@@ -220,7 +224,7 @@ impl Demo {
         self.check_processes(dead)?;
         self.look_for_redispatch(rest, killed).await;
         let snapshot = rest.snapshot().await.unwrap_or_default();
-        let dead = dead.map(|at| self.regions[at].name);
+        let dead = dead.map(|at| self.regions[at].place.region);
         self.view.show(self.started.elapsed(), &snapshot, dead);
         let is_done = snapshot.done >= self.documents.len() as u64;
         if is_done && self.report.kill_to_last_result_ms.is_none() {
@@ -232,11 +236,11 @@ impl Demo {
     fn bring_back(&mut self, victim: usize) -> anyhow::Result<()> {
         let peers: Vec<String> = (self.regions.iter().enumerate())
             .filter(|(at, _)| *at != victim)
-            .map(|(_, region)| region.peer().to_owned())
+            .map(|(_, region)| region.place.peer.clone())
             .collect();
         self.say(&format!(
             "region {} is started again",
-            self.regions[victim].name
+            self.regions[victim].place.region
         ));
         self.regions[victim].start_node(&self.launcher, &peers)?;
         self.start_worker(victim)
@@ -256,7 +260,7 @@ impl Demo {
     }
 
     async fn await_back(&mut self, victim: usize, killed: Instant) -> anyhow::Result<()> {
-        let back = Cluster::through(&[self.regions[victim].client.clone()])?;
+        let back = Cluster::through(&[self.regions[victim].place.client.clone()])?;
         self.within("the killed region to serve again", async {
             while back.shards().await.is_err() {
                 sleep(LOOK_EVERY).await;
@@ -312,14 +316,12 @@ impl Demo {
 
     /// One after the other: each can hand its leaderships to one that stays, and the last has nobody to wait for.
     async fn stop(&mut self) -> anyhow::Result<()> {
-        let all = async {
-            for region in &mut self.regions {
-                region.stop().await?;
-            }
-            std::io::Result::Ok(())
-        };
-        let stopped = timeout(Duration::from_secs(15), all).await;
-        stopped.context("stopping the regions took over 15s")??;
+        for region in &mut self.regions {
+            let name = region.place.region;
+            let stopped = timeout(STOPPED_WITHIN, region.stop()).await;
+            stopped
+                .with_context(|| format!("region {name} took over {STOPPED_WITHIN:?} to stop"))??;
+        }
         Ok(())
     }
 
@@ -327,7 +329,7 @@ impl Demo {
         for (at, region) in self.regions.iter_mut().enumerate() {
             match region.has_failed() {
                 Some(failure) if Some(at) != dead => {
-                    bail!("{failure}: see {}", region.log().display())
+                    bail!("{failure}: see {}", region.place.log().display())
                 }
                 Some(_) | None => {}
             }
@@ -345,7 +347,7 @@ impl Demo {
         let endpoints: Vec<String> = self
             .regions
             .iter()
-            .map(|region| region.client.clone())
+            .map(|region| region.place.client.clone())
             .collect();
         Ok(Cluster::through(&endpoints)?)
     }
@@ -356,7 +358,9 @@ impl Demo {
             .iter()
             .enumerate()
             .filter(|(other, _)| *other != at);
-        others.map(|(_, region)| region.client.clone()).collect()
+        others
+            .map(|(_, region)| region.place.client.clone())
+            .collect()
     }
 
     fn say(&self, words: &str) {
@@ -440,8 +444,4 @@ fn slots_for(documents: usize) -> u32 {
     u32::try_from(documents / 75)
         .unwrap_or(SLOTS_MAX)
         .clamp(1, SLOTS_MAX)
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use leasehold_api::v1;
 
-use super::processes::NAMES;
+use crate::processes::REGIONS;
 
 /// What the cluster says of itself, summed up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl View {
             )
         };
         Self {
-            regions: NAMES.into_iter().map(region).collect(),
+            regions: REGIONS.into_iter().map(region).collect(),
             bars,
             results,
             plain: !std::io::stderr().is_terminal(),
@@ -108,7 +108,7 @@ impl View {
         self.results.set_position(now.done);
         self.results
             .set_message(format!("{} queued, {} leased", now.ready, now.leased));
-        for (bar, name) in self.regions.iter().zip(NAMES) {
+        for (bar, name) in self.regions.iter().zip(REGIONS) {
             bar.set_message(region_line(now, name, dead == Some(name)));
         }
         if self.plain {

@@ -64,10 +64,13 @@ impl<M: Machine> Group<M> {
     ) -> Result<(Vote, Snapshot), ReceiveError> {
         let malformed = |error: wire::MalformedMessage| ReceiveError::Malformed(error.to_string());
         let (vote, meta) = wire::read_snapshot(head).map_err(malformed)?;
+        let counts = self.inner.keeper.counts();
+        let _under_way = counts.receive();
         let incoming = self.inner.keeper.receive()?;
         let mut joiner = Joiner::new(M::TABLES, incoming.begin()?);
         loop {
             let part = parts.next().await.ok_or_else(ended_early)??;
+            counts.received(part.rows.len());
             if aside(|| joiner.join(part))? {
                 break;
             }

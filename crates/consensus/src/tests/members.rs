@@ -108,6 +108,12 @@ async fn learner_that_is_behind_the_log_gets_a_snapshot() {
     cluster.await_applied(4, last).await;
     assert_eq!(cluster.commands(4), (0..100).collect::<Vec<_>>());
     assert!(cluster.group(4).status().snapshot > 0);
+    let (given, giver) = (
+        cluster.group(4).checkpoint_counts(),
+        leader.checkpoint_counts(),
+    );
+    assert!(given.installed() == 1 && given.received_bytes() > 0);
+    assert!(giver.installed() == 0 && giver.begun() > 0);
     // What it was given survives it, though it never had the entries.
     cluster.stop(4).await;
     cluster.start(4).await;

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use leasehold_consensus::CheckpointCounts;
 use leasehold_core::shard::view::{QueueStats, ShardStats};
 use leasehold_types::{GroupId, RegionName, ShardId};
 use prometheus_client::collector::Collector;
@@ -32,7 +33,7 @@ pub struct ShardSample {
 }
 
 /// What a replica exports about its group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct GroupSample {
     /// Raft's term.
     pub term: u64,
@@ -48,6 +49,8 @@ pub struct GroupSample {
     pub applied: u64,
     /// Time since a quorum was last heard; leader only.
     pub since_quorum: Option<Duration>,
+    /// Its checkpoints, and those that the leader sent. Read whenever they are asked for, not once a second.
+    pub checkpoints: Arc<CheckpointCounts>,
 }
 
 /// What the node exports about its log. Counts are totals since the start.
@@ -228,7 +231,7 @@ fn encode_leases(
 
 type GroupGauge = (&'static str, &'static str, fn(&GroupSample) -> u64);
 
-const GROUP_GAUGES: [GroupGauge; 6] = [
+const GROUP_GAUGES: [GroupGauge; 8] = [
     ("raft_term", "Raft's term of the group", |g| g.term),
     ("raft_leads", "1 where this replica leads, else 0", |g| {
         u64::from(g.leads)
@@ -245,6 +248,31 @@ const GROUP_GAUGES: [GroupGauge; 6] = [
     ("raft_applied_index", "Newest entry applied here", |g| {
         g.applied
     }),
+    (
+        "checkpoints_begun",
+        "Checkpoints begun since the replica was opened",
+        |g| g.checkpoints.begun(),
+    ),
+    (
+        "snapshots_installed",
+        "Checkpoints of the leader's taken over since the replica was opened",
+        |g| g.checkpoints.installed(),
+    ),
+];
+
+type GroupTime = (&'static str, &'static str, fn(&GroupSample) -> Duration);
+
+const GROUP_TIMES: [GroupTime; 2] = [
+    (
+        "checkpoint_writing",
+        "Time spent writing checkpoints, one under way included",
+        |g| g.checkpoints.writing(),
+    ),
+    (
+        "snapshot_receiving",
+        "Time spent receiving checkpoints of the leader's, one under way included",
+        |g| g.checkpoints.receiving(),
+    ),
 ];
 
 fn encode_groups(
@@ -254,21 +282,38 @@ fn encode_groups(
     for (name, help, value) in GROUP_GAUGES {
         let rows = groups
             .iter()
-            .map(|(group, sample)| ([("group", group.to_string())], value(sample)));
+            .map(|(group, sample)| (by_group(*group), value(sample)));
         encode_gauge(encoder, name, help, None, rows)?;
     }
+    encode_checkpoints(encoder, groups)?;
     let quorum = groups.iter().filter_map(|(group, sample)| {
         let age = sample.since_quorum?;
-        Some(([("group", group.to_string())], age.as_secs_f64()))
+        Some((by_group(*group), age.as_secs_f64()))
     });
     let help = "Time since a quorum was last heard, on the leader";
-    encode_gauge(
-        encoder,
-        "raft_quorum_age",
-        help,
-        Some(&Unit::Seconds),
-        quorum,
-    )
+    let unit = Some(&Unit::Seconds);
+    encode_gauge(encoder, "raft_quorum_age", help, unit, quorum)
+}
+
+fn encode_checkpoints(
+    encoder: &mut DescriptorEncoder<'_>,
+    groups: &BTreeMap<GroupId, GroupSample>,
+) -> fmt::Result {
+    for (name, help, value) in GROUP_TIMES {
+        let rows = groups
+            .iter()
+            .map(|(group, sample)| (by_group(*group), value(sample).as_secs_f64()));
+        encode_gauge(encoder, name, help, Some(&Unit::Seconds), rows)?;
+    }
+    let rows = groups
+        .iter()
+        .map(|(group, sample)| (by_group(*group), sample.checkpoints.received_bytes()));
+    let help = "Rows received with checkpoints of the leader's";
+    encode_gauge(encoder, "snapshot_received", help, Some(&Unit::Bytes), rows)
+}
+
+fn by_group(group: GroupId) -> [(&'static str, String); 1] {
+    [("group", group.to_string())]
 }
 
 type LogGauge = (&'static str, &'static str, fn(&LogSample) -> u64);
@@ -406,6 +451,22 @@ mod tests {
         }
         metrics.forget_shard(shard);
         assert!(!metrics.encode().contains("shard=\"s1\""));
+    }
+
+    #[test]
+    fn checkpoints_of_a_group_are_exported_from_the_first_sample_on() {
+        let metrics = Metrics::new("0.1.0", "eu");
+        metrics.sample_group(GroupId::new(1), GroupSample::default());
+        let text = metrics.encode();
+        for line in [
+            "leasehold_checkpoints_begun{group=\"g1\"} 0",
+            "leasehold_checkpoint_writing_seconds{group=\"g1\"} 0.0",
+            "leasehold_snapshots_installed{group=\"g1\"} 0",
+            "leasehold_snapshot_receiving_seconds{group=\"g1\"} 0.0",
+            "leasehold_snapshot_received_bytes{group=\"g1\"} 0",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold_consensus::{Group, GroupStatus, Machine};
+use leasehold_consensus::{Group, Machine};
 use leasehold_core::metadata::MetadataState;
 use leasehold_storage::{LogHealth, LogStore};
 use leasehold_types::Timestamp;
@@ -60,8 +60,7 @@ impl Gauges {
     }
 
     fn sample_group<M: Machine>(&self, group: &Group<M>) {
-        self.metrics
-            .sample_group(group.id(), sample(&group.status()));
+        self.metrics.sample_group(group.id(), sample(group));
     }
 }
 
@@ -74,7 +73,8 @@ fn disk(room: DiskRoom) -> DiskSample {
     }
 }
 
-fn sample(status: &GroupStatus) -> GroupSample {
+fn sample<M: Machine>(group: &Group<M>) -> GroupSample {
+    let status = group.status();
     GroupSample {
         term: status.term,
         leads: status.is_leader(),
@@ -83,6 +83,7 @@ fn sample(status: &GroupStatus) -> GroupSample {
         last_log: status.last_log,
         applied: status.applied,
         since_quorum: status.since_quorum(),
+        checkpoints: Arc::clone(group.checkpoint_counts()),
     }
 }
 

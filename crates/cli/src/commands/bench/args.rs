@@ -1,5 +1,7 @@
 //! What `bench` takes, and what it refuses before anything is started.
 
+mod values;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use leasehold_types::{QueueName, limits};
 
 use super::metadata::queue_name;
 use crate::args::TimingsArg;
+use values::{batch, connections, jobs, nodes, queued, size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,8 +21,10 @@ Examples:
   leasehold bench backlog --jobs 1000000                 # memory a job, and speed with a million jobs queued
   leasehold bench recovery --jobs 100000                 # kill -9 under load, then every job is looked for
   leasehold bench renewals --leases 10000                # how many leases can be kept alive
+  leasehold bench latency --queued 1000000 -d 60s        # the same while checkpoints of a million jobs are written
+  leasehold bench follower --away 5m                     # a replica that was away catches up
   leasehold bench metadata --nodes 3 --clients 256       # policy changes that a majority takes
-  leasehold bench throughput --endpoints a:7101,b:7101   # a cluster that runs already
+  leasehold bench throughput --endpoint a:7101,b:7101    # a cluster that runs already
 
 Nodes of its own are real `leasehold serve` processes on loopback; their data goes to a temporary folder and is removed.
 Choose the disk with --data-dir: the temporary folder of many systems is no disk at all. Exits with 10 when a job was
@@ -41,6 +46,9 @@ pub(crate) enum BenchCommand {
     /// Kill every node under load, start again, and look for every job
     #[command(after_help = EXAMPLES)]
     Recovery(RecoveryArgs),
+    /// Let a follower stand still under load, and see it catch up, from the log and with a snapshot; takes three nodes
+    #[command(after_help = EXAMPLES)]
+    Follower(FollowerArgs),
     /// Leases kept alive a second
     #[command(after_help = EXAMPLES)]
     Renewals(RenewalsArgs),
@@ -53,11 +61,21 @@ pub(crate) enum BenchCommand {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CommonArgs {
     /// A cluster that runs already; without it the bench starts nodes of its own
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    #[arg(
+        long = "endpoint",
+        alias = "endpoints",
+        short = 'e',
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
     pub(crate) endpoints: Vec<String>,
-    /// Nodes to start: 1, or 3 for three replicas of everything
-    #[arg(long, default_value_t = 1, value_parser = nodes, conflicts_with = "endpoints")]
-    pub(crate) nodes: usize,
+    /// Nodes to start: 1, or 3 for three replicas of everything; 1 where not said and the measurement needs no more
+    #[arg(long, value_parser = nodes, conflicts_with = "endpoints")]
+    pub(crate) nodes: Option<usize>,
+    /// How many of the nodes the clients connect to, the first ones; the others may be stopped, killed or started again
+    /// by hand while it runs
+    #[arg(long, value_name = "NODES", conflicts_with = "endpoints")]
+    pub(crate) through: Option<usize>,
     /// Timings of the nodes' groups
     #[arg(long, value_enum, default_value_t = TimingsArg::Lan, conflicts_with = "endpoints")]
     pub(crate) timings: TimingsArg,
@@ -132,6 +150,9 @@ pub(crate) struct LatencyArgs {
     /// Slots of one worker
     #[arg(long, default_value_t = 1, value_parser = batch)]
     pub(crate) slots: u32,
+    /// Jobs in a queue beside, in the same shards; waits while checkpoints are written are then shown by themselves
+    #[arg(long, value_name = "JOBS", value_parser = queued, default_value = "0")]
+    pub(crate) queued: u64,
     /// How long to measure
     #[arg(long, short = 'd', value_name = "TIME", value_parser = crate::args::time, default_value = "10s")]
     pub(crate) duration: Duration,
@@ -176,6 +197,33 @@ pub(crate) struct RecoveryArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+pub(crate) struct FollowerArgs {
+    /// How long a follower stands still, while the others keep their log for it
+    #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "5m")]
+    pub(crate) away: Duration,
+    /// Jobs queued while a follower stands still, and the others keep no log for it
+    #[arg(long, short = 'n', default_value_t = 200_000, value_parser = jobs)]
+    pub(crate) jobs: u64,
+    /// Jobs a second, evenly spaced, all the while
+    #[arg(long, short = 'r', default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) rate: u64,
+    /// Submitters, and as many workers
+    #[arg(long, short = 'c', default_value_t = 8, value_parser = connections)]
+    pub(crate) connections: usize,
+    /// Slots of one worker
+    #[arg(long, default_value_t = 16, value_parser = batch)]
+    pub(crate) slots: u32,
+    /// How long to measure before the follower stands still, and again once it has caught up
+    #[arg(long, short = 'd', value_name = "TIME", value_parser = crate::args::time, default_value = "10s")]
+    pub(crate) duration: Duration,
+    /// How long jobs are sent before they are measured
+    #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "1s")]
+    pub(crate) warm_up: Duration,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+#[derive(Debug, Clone, Args)]
 pub(crate) struct RenewalsArgs {
     /// Leases that are held
     #[arg(long, short = 'n', default_value_t = 10_000, value_parser = jobs)]
@@ -208,6 +256,42 @@ pub(crate) struct MetadataArgs {
     pub(crate) common: CommonArgs,
 }
 
+impl CommonArgs {
+    /// Nodes to start.
+    pub(super) fn nodes(&self) -> usize {
+        self.nodes.unwrap_or(1)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let nodes = self.nodes();
+        match self.through {
+            Some(through) if !(1..=nodes).contains(&through) => Err(format!(
+                "--through: there are {nodes} nodes, give 1 to {nodes}"
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl FollowerArgs {
+    /// Three nodes, and no client at the one that stands still.
+    fn settle(&mut self) {
+        self.common.nodes.get_or_insert(3);
+        self.common.through.get_or_insert(2);
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let common = &self.common;
+        match (common.endpoints.as_slice(), common.nodes, common.through) {
+            ([], Some(3), Some(1 | 2)) => Ok(()),
+            ([], _, _) => Err("follower takes three nodes, and clients at two at most".into()),
+            (_, _, _) => {
+                Err("follower stops a node: it takes no --endpoint, let it start its own".into())
+            }
+        }
+    }
+}
+
 impl MetadataArgs {
     /// The longest name that one of its queues will have is a name.
     fn check(&self) -> Result<(), String> {
@@ -233,6 +317,7 @@ impl BenchCommand {
             Self::Latency(arguments) => &arguments.common,
             Self::Backlog(arguments) => &arguments.common,
             Self::Recovery(arguments) => &arguments.common,
+            Self::Follower(arguments) => &arguments.common,
             Self::Renewals(arguments) => &arguments.common,
             Self::Metadata(arguments) => &arguments.common,
         }
@@ -244,6 +329,7 @@ impl BenchCommand {
             Self::Latency(_) => "latency",
             Self::Backlog(_) => "backlog",
             Self::Recovery(_) => "recovery",
+            Self::Follower(_) => "follower",
             Self::Renewals(_) => "renewals",
             Self::Metadata(_) => "metadata",
         }
@@ -256,25 +342,35 @@ impl BenchCommand {
             Self::Latency(arguments) => (arguments.connections, arguments.slots),
             Self::Backlog(arguments) => (arguments.connections, arguments.batch),
             Self::Recovery(_) => super::recovery::LOAD,
+            Self::Follower(arguments) => (arguments.connections, arguments.slots),
             Self::Renewals(arguments) => (arguments.connections, arguments.slots()),
             Self::Metadata(arguments) => (arguments.clients, 1),
         }
     }
 
-    /// What no single argument can tell.
+    /// With what follows from the measurement itself, where that was not said.
     ///
     /// # Errors
-    /// In words, with the way out.
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// Of what no single argument can tell, in words, with the way out.
+    pub(super) fn checked(mut self) -> Result<Self, String> {
+        if let Self::Follower(arguments) = &mut self {
+            arguments.settle();
+        }
+        self.check().map(|()| self)
+    }
+
+    fn check(&self) -> Result<(), String> {
         let payload = self.common().payload;
+        self.common().check()?;
         match self {
             Self::Throughput(arguments) => fits(arguments.load.batch, payload),
             Self::Backlog(arguments) => fits(arguments.batch, payload),
             Self::Latency(_) => Ok(()),
             Self::Recovery(arguments) if arguments.common.endpoints.is_empty() => Ok(()),
-            Self::Recovery(_) => Err(
-                "recovery kills its nodes: it takes no --endpoints, let it start its own".into(),
-            ),
+            Self::Recovery(_) => {
+                Err("recovery kills its nodes: it takes no --endpoint, let it start its own".into())
+            }
+            Self::Follower(arguments) => arguments.check(),
             Self::Renewals(arguments) => slots(arguments.leases, arguments.connections),
             Self::Metadata(arguments) => arguments.check(),
         }
@@ -305,58 +401,6 @@ fn slots(leases: u64, connections: usize) -> Result<(), String> {
     ))
 }
 
-fn within(text: &str, least: u64, most: u64) -> Result<u64, String> {
-    let number: u64 = text
-        .replace('_', "")
-        .parse()
-        .map_err(|_| format!("{text:?} is no whole number"))?;
-    match (least..=most).contains(&number) {
-        true => Ok(number),
-        false => Err(format!("give {least} to {most}")),
-    }
-}
-
-fn nodes(text: &str) -> Result<usize, String> {
-    match text {
-        "1" => Ok(1),
-        "3" => Ok(3),
-        _other => Err("give 1 or 3: two nodes survive no more than one does".to_owned()),
-    }
-}
-
-fn connections(text: &str) -> Result<usize, String> {
-    let number = within(text, 1, 4096)?;
-    usize::try_from(number).map_err(|error| error.to_string())
-}
-
-fn batch(text: &str) -> Result<u32, String> {
-    let number = within(text, 1, limits::BATCH_JOBS as u64)?;
-    u32::try_from(number).map_err(|error| error.to_string())
-}
-
-fn jobs(text: &str) -> Result<u64, String> {
-    within(text, 1, super::ledger::JOBS_MAX / 2)
-}
-
-/// Bytes, or `KiB`; no more than a job may carry.
-fn size(text: &str) -> Result<usize, String> {
-    let (number, unit) = match text.strip_suffix("KiB") {
-        Some(number) => (number.trim_end(), 1024),
-        None => (text, 1),
-    };
-    let number: usize = number
-        .parse()
-        .map_err(|_| format!("{text:?} is no size: write bytes, or KiB as in 1KiB"))?;
-    let bytes = number.saturating_mul(unit);
-    match bytes <= limits::INLINE_BYTES {
-        true => Ok(bytes),
-        false => Err(format!(
-            "a job carries at most {} bytes",
-            limits::INLINE_BYTES
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -371,22 +415,7 @@ mod tests {
     fn parse(line: &str) -> Result<BenchCommand, String> {
         let words = std::iter::once("bench").chain(line.split_whitespace());
         let parsed = Line::try_parse_from(words).map_err(|error| error.to_string())?;
-        parsed.command.check().map(|()| parsed.command)
-    }
-
-    #[test]
-    fn sizes_are_bytes_or_kibibytes_up_to_what_a_job_carries() {
-        assert_eq!(size("512"), Ok(512));
-        assert_eq!(size("64KiB"), Ok(65_536));
-        assert!(size("65KiB").unwrap_err().contains("65536"));
-        assert!(size("1MB").unwrap_err().contains("KiB"));
-    }
-
-    #[test]
-    fn numbers_take_underscores_and_keep_their_bounds() {
-        assert_eq!(jobs("1_000_000"), Ok(1_000_000));
-        assert!(jobs("0").is_err() && batch("1001").is_err() && connections("5000").is_err());
-        assert!(nodes("2").unwrap_err().contains("1 or 3"));
+        parsed.command.checked()
     }
 
     #[test]
@@ -412,14 +441,19 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         for line in [
-            "throughput --endpoints a:1 --nodes 3",
+            "throughput --endpoint a:1 --nodes 3",
             "throughput --jobs 5 --duration 1s",
             "latency --rate 0",
-            "recovery --endpoints a:1",
+            "recovery -e a:1",
             "renewals --leases 5000 --connections 2",
             "metadata --clients 0",
             "metadata --clients 5000",
             "metadata --endpoints a:1 --nodes 3",
+            "throughput --nodes 3 --through 4",
+            "throughput --endpoints a:1 --through 1",
+            "follower --nodes 1",
+            "follower --through 3",
+            "follower --endpoints a:1",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -8,13 +8,15 @@ use tokio::time::sleep;
 
 use super::Bench;
 use super::args::BacklogArgs;
-use super::cost::{Reading, logged};
+use super::cost::{Cost, Reading};
+use super::counters::logged;
 use super::drain::{Drained, drain};
 use super::fill::fill;
 use super::load::{Load, Plan};
-use super::report::{Cost, Figures, Measured};
+use super::report::{Figures, Measured};
 use super::run::Run;
 use super::throughput::{Until, Window, as_f64, measure};
+use crate::output::{fields, table};
 
 /// How long the nodes are left alone before their memory is read.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -35,6 +37,37 @@ pub(crate) struct BacklogFigures {
     pub(crate) memory_bytes_per_job: Option<f64>,
     pub(crate) server_rss_before_bytes: Option<u64>,
     pub(crate) server_rss_filled_bytes: Option<u64>,
+}
+
+impl BacklogFigures {
+    /// For people.
+    pub(crate) fn describe(&self) -> String {
+        let row = |name: &str, level: &Level| {
+            let cpu = level.server_cpu_us_per_job;
+            vec![
+                name.to_owned(),
+                level.queued.to_string(),
+                format!("{:.0}", level.jobs_per_s),
+                cpu.map_or_else(String::new, |cpu| format!("{cpu:.1}")),
+                format!("{:.1}", level.client_cpu_us_per_job),
+            ]
+        };
+        let levels = table(
+            &["", "queued", "jobs/s", "server us/job", "client us/job"],
+            [row("empty", &self.empty), row("full", &self.full)],
+        );
+        let memory = self.memory_bytes_per_job;
+        let rest = fields(&[
+            ("full against empty", format!("{:.3}", self.ratio)),
+            ("filled at", format!("{:.0} jobs/s", self.filled_per_s)),
+            ("worked off at", format!("{:.0} jobs/s", self.drained_per_s)),
+            (
+                "memory of a queued job",
+                memory.map_or_else(|| "not known".to_owned(), |bytes| format!("{bytes:.0} B")),
+            ),
+        ]);
+        format!("{levels}\n\n{rest}")
+    }
 }
 
 /// The same loop at one length of the queue.
@@ -77,12 +110,9 @@ pub(super) async fn run(bench: &Bench, arguments: &BacklogArgs) -> anyhow::Resul
         server_rss_before_bytes: low,
         server_rss_filled_bytes: high,
     };
-    Ok(Measured {
-        figures: Figures::Backlog(figures),
-        cost: Cost::of(&window, (before, after), run.completed()),
-        jobs: run.tally(),
-        errors: run.errors(),
-    })
+    let figures = Figures::Backlog(figures);
+    let cost = Cost::of(&window, (&before, &after), run.completed());
+    Measured::after(bench, &[&run], figures, cost).await
 }
 
 async fn level(
@@ -101,7 +131,7 @@ async fn level(
     let queued = run.open();
     let until = Until::Elapsed(arguments.duration);
     let (window, _) = measure(bench, run, plan, arguments.warm_up, until).await?;
-    let cost = Cost::of(&window, <_>::default(), window.jobs);
+    let cost = Cost::of(&window, (&<_>::default(), &<_>::default()), window.jobs);
     let level = Level {
         queued,
         jobs_per_s: window.rate(),

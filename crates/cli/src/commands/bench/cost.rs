@@ -1,4 +1,4 @@
-//! What a run costs: processor time, memory and bytes as the kernel counts them, syncs as the nodes count them.
+//! What a run costs: processor time, memory and bytes, as the kernel counts them.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -6,14 +6,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use leasehold_client::Address;
 use serde::Serialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::clock::now;
+use super::counters::Logged;
 use super::target::Target;
+use super::throughput::{Window, as_f64};
+use crate::output::fields;
 
+const MIB: f64 = 1024.0 * 1024.0;
 /// Ticks a second in `/proc/PID/stat`: part of the kernel's interface, 100 on every machine that Rust is built for.
 const TICKS: u64 = 100;
 /// Synced writes of the disk probe.
@@ -86,45 +87,77 @@ impl Reading {
     }
 }
 
-/// What the nodes' logs have done, over all nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Logged {
-    pub(super) syncs: u64,
-    pub(super) bytes: u64,
+/// What a job, a renewal or a change cost. Costs of the server are none where its processes are not the bench's own.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Cost {
+    /// What the figures below are for one of: a job, a renewal, or a change.
+    pub(crate) per: &'static str,
+    pub(crate) server_cpu_us: Option<f64>,
+    pub(crate) client_cpu_us: f64,
+    /// Processors in use by all nodes, on average.
+    pub(crate) server_cores: Option<f64>,
+    pub(crate) client_cores: f64,
+    pub(crate) server_rss_bytes: Option<u64>,
+    pub(crate) server_rss_peak_bytes: Option<u64>,
+    /// Syncs of the nodes' logs, all nodes together. None, as with the bytes, where a node did not say.
+    pub(crate) syncs: Option<f64>,
+    pub(crate) log_bytes: Option<f64>,
+    /// What the kernel was given to write, checkpoints and all.
+    pub(crate) disk_bytes: Option<f64>,
 }
 
-/// Reads the nodes' counters once they have stood still, which they do a second after the last job.
-pub(super) async fn logged(target: &Target) -> anyhow::Result<Logged> {
-    const SAMPLED_EVERY: Duration = Duration::from_millis(1100);
-    tokio::time::sleep(SAMPLED_EVERY).await;
-    let mut logged = Logged::default();
-    for endpoint in target.endpoints() {
-        let page = metrics(endpoint).await;
-        let page = page.with_context(|| format!("reading http://{endpoint}/metrics"))?;
-        logged.syncs += counter(&page, "leasehold_log_syncs");
-        logged.bytes += counter(&page, "leasehold_log_written_bytes");
+impl Cost {
+    /// Processor time over the window; syncs and bytes of the log from before the first job until after the last.
+    pub(super) fn of(window: &Window, (before, after): (&Logged, &Logged), jobs: u64) -> Self {
+        let seconds = window.took.as_secs_f64().max(1e-9);
+        let each = |amount: f64, jobs: u64| amount / as_f64(jobs.max(1));
+        let (earlier, later) = (window.before, window.after);
+        let client = (later.client.cpu.saturating_sub(earlier.client.cpu)).as_secs_f64();
+        let server = earlier.server.zip(later.server);
+        let cpu = server.map(|(from, to)| to.cpu.saturating_sub(from.cpu).as_secs_f64());
+        let logged = after.since(before);
+        let disk = server.map(|(from, to)| to.written_bytes.saturating_sub(from.written_bytes));
+        Self {
+            per: "job",
+            server_cpu_us: cpu.map(|cpu| each(cpu * 1e6, window.jobs)),
+            client_cpu_us: each(client * 1e6, window.jobs),
+            server_cores: cpu.map(|cpu| cpu / seconds),
+            client_cores: client / seconds,
+            server_rss_bytes: later.server.map(|usage| usage.rss_bytes),
+            server_rss_peak_bytes: later.server.map(|usage| usage.rss_peak_bytes),
+            syncs: logged.map(|counts| each(as_f64(counts.syncs), jobs)),
+            log_bytes: logged.map(|counts| each(as_f64(counts.bytes), jobs)),
+            disk_bytes: disk.map(|bytes| each(as_f64(bytes), window.jobs)),
+        }
     }
-    Ok(logged)
-}
 
-async fn metrics(endpoint: &Address) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect(endpoint.as_str()).await?;
-    let request = format!("GET /metrics HTTP/1.1\r\nhost: {endpoint}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut page = String::new();
-    stream.read_to_string(&mut page).await?;
-    Ok(page)
-}
-
-/// The sum over all label sets; 0 where there are none.
-fn counter(page: &str, name: &str) -> u64 {
-    let values = page.lines().filter_map(|line| {
-        let rest = line.strip_prefix(name)?;
-        let is_whole_name = rest.starts_with([' ', '{']);
-        let value = rest.rsplit_once(' ')?.1;
-        is_whole_name.then(|| value.parse::<u64>().ok())?
-    });
-    values.sum()
+    /// For people.
+    pub(super) fn describe(&self) -> String {
+        let per = self.per;
+        let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "not known".to_owned());
+        let server = self.server_cpu_us.zip(self.server_cores);
+        let server = server.map(|(each, cores)| format!("{each:.1} us/{per}, {cores:.2} cores"));
+        let client = format!(
+            "{:.1} us/{per}, {:.2} cores",
+            self.client_cpu_us, self.client_cores
+        );
+        let memory = self.server_rss_bytes.zip(self.server_rss_peak_bytes);
+        let memory = memory.map(|(now, peak)| {
+            let mib = |bytes| as_f64(bytes) / MIB;
+            format!("{:.0} MiB, at most {:.0} MiB", mib(now), mib(peak))
+        });
+        let syncs = self.syncs.map(|syncs| format!("{syncs:.4} /{per}"));
+        let logged = self.log_bytes.map(|bytes| format!("{bytes:.0} B/{per}"));
+        let disk = self.disk_bytes.map(|bytes| format!("{bytes:.0} B/{per}"));
+        fields(&[
+            ("server cpu", or_unknown(server)),
+            ("client cpu", client),
+            ("server memory", or_unknown(memory)),
+            ("log syncs", or_unknown(syncs)),
+            ("log written", or_unknown(logged)),
+            ("disk written", or_unknown(disk)),
+        ])
+    }
 }
 
 /// The machine that everything ran on.
@@ -153,10 +186,10 @@ pub(super) fn settle(folder: &Path) -> anyhow::Result<()> {
     rustix::fs::syncfs(opened).with_context(|| format!("syncing the disk of {}", folder.display()))
 }
 
-/// Median of appending 4 KiB to a file in this folder and syncing it.
+/// Median of appending 4 KiB to a file in this folder and syncing it. The file has no name: it can be in nobody's way.
 pub(super) fn sync_probe(folder: &Path) -> anyhow::Result<Duration> {
-    let path = folder.join("sync-probe");
-    let mut file = File::create(&path).with_context(|| format!("file {}", path.display()))?;
+    let file = tempfile::tempfile_in(folder);
+    let mut file = file.with_context(|| format!("a file in folder {}", folder.display()))?;
     let mut took = Vec::with_capacity(PROBES);
     for _probe in 0..PROBES {
         let start = now();
@@ -164,7 +197,6 @@ pub(super) fn sync_probe(folder: &Path) -> anyhow::Result<Duration> {
         file.sync_data()?;
         took.push(start.elapsed());
     }
-    fs::remove_file(&path)?;
     took.sort_unstable();
     Ok(took[PROBES / 2])
 }
@@ -187,17 +219,12 @@ mod tests {
     }
 
     #[test]
-    fn counter_is_summed_over_its_labels_and_no_other_name_is_taken_for_it() {
-        let page = "x_total{a=\"1\"} 3\nx_total{a=\"2\"} 4\nx_totals 9\n# x_total 8\ny_total 5\n";
-        assert_eq!(counter(page, "x_total"), 7);
-        assert_eq!(counter(page, "y_total"), 5);
-        assert_eq!(counter(page, "z_total"), 0);
-    }
-
-    #[test]
-    fn probe_leaves_nothing_behind() {
+    fn probe_leaves_everything_in_the_folder_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
+        let mine = folder.path().join("sync-probe");
+        fs::write(&mine, "mine").unwrap();
         assert!(sync_probe(folder.path()).unwrap() > Duration::ZERO);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -30,8 +30,8 @@ pub(super) async fn fill(bench: &Bench, run: &Arc<Run>, jobs: u64) -> anyhow::Re
     let mut tasks = JoinSet::new();
     let mut lines = Vec::new();
     for at in 0..CONNECTIONS {
-        let (target, calls) = (&bench.target, bench.calls());
-        let line = Submitter::open(target.endpoint(at), target.queue(), calls).await?;
+        let (address, calls) = (bench.target.endpoint(at), bench.calls());
+        let line = Submitter::open(address, run.queue(), calls).await?;
         run.mints_in(line.slices);
         lines.push(line);
     }

@@ -51,6 +51,10 @@ impl Mint {
         }
     }
 
+    pub(super) fn queue(&self) -> &str {
+        &self.queue
+    }
+
     /// The job of this number.
     pub(super) fn job(&self, slices: Slices, number: u64) -> v1::NewJob {
         v1::NewJob {

@@ -1,33 +1,23 @@
 //! How long jobs wait, in an open loop at a set rate.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use bytes::Bytes;
 use serde::Serialize;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::interval;
-use tokio_util::sync::CancellationToken;
-use tonic::Status;
 
 use super::Bench;
 use super::args::LatencyArgs;
-use super::clock::now;
-use super::cost::{Reading, logged};
-use super::drain::drain;
-use super::load::WORD_EVERY;
-use super::report::{Cost, Figures, Measured};
-use super::run::{Run, session};
-use super::schedule::{Schedule, pace};
+use super::backlog::work_off;
+use super::checkpoints::{Seen, Watch};
+use super::cost::Cost;
+use super::counters::{Logged, logged};
+use super::fill::fill;
+use super::open_loop::{Measurements, OpenLoop, Shape};
+use super::report::{Figures, Measured, spreads};
+use super::run::Run;
+use super::schedule::Pace;
 use super::throughput::Window;
-use super::times::{Spread, Times};
-use super::wire::{Heard, Submitter, Worker};
-
-/// Between the last connection and the first job.
-const LEAD: Duration = Duration::from_millis(200);
+use super::times::Spread;
+use crate::output::fields;
 
 /// How long jobs waited. All but `result_ack` count from when a job was meant to be sent.
 #[derive(Debug, Clone, Serialize)]
@@ -45,38 +35,60 @@ pub(crate) struct LatencyFigures {
     pub(crate) result_ack: Option<Spread>,
     /// Until the result was acknowledged.
     pub(crate) whole: Option<Spread>,
+    /// Only with jobs queued beside.
+    pub(crate) beside: Option<BesideFigures>,
 }
 
-/// What the connections measured.
-#[derive(Debug, Clone)]
-struct Measurements {
-    sent_late: Times,
-    submit_ack: Times,
-    dispatch: Times,
-    result_ack: Times,
-    whole: Times,
+/// What jobs that are queued beside, and their checkpoints, do to the others.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct BesideFigures {
+    pub(crate) queued: u64,
+    pub(crate) filled_per_s: f64,
+    /// Times at which checkpoints were being written, one after the other or several at once.
+    pub(crate) checkpoints: usize,
+    /// Time spent on them, by all nodes together.
+    pub(crate) writing_s: f64,
+    /// Dispatch of jobs that waited at such a time.
+    pub(crate) dispatch_during: Option<Spread>,
+    /// Dispatch of all others.
+    pub(crate) dispatch_else: Option<Spread>,
 }
 
 pub(super) async fn run(bench: &Bench, arguments: &LatencyArgs) -> anyhow::Result<Measured> {
+    match arguments.queued {
+        0 => alone(bench, arguments).await,
+        queued => beside(bench, arguments, queued).await,
+    }
+}
+
+async fn alone(bench: &Bench, arguments: &LatencyArgs) -> anyhow::Result<Measured> {
     let run = bench.new_run();
     let before = logged(&bench.target).await?;
     let (window, times) = open_loop(bench, &run, arguments).await?;
     let after = logged(&bench.target).await?;
-    let figures = LatencyFigures {
-        rate: arguments.rate,
-        jobs: times.whole.count(),
-        sent_late: times.sent_late.spread(),
-        submit_ack: times.submit_ack.spread(),
-        dispatch: times.dispatch.spread(),
-        result_ack: times.result_ack.spread(),
-        whole: times.whole.spread(),
-    };
-    Ok(Measured {
-        figures: Figures::Latency(figures),
-        cost: Cost::of(&window, (before, after), run.completed()),
-        jobs: run.tally(),
-        errors: run.errors(),
-    })
+    let figures = Figures::Latency(figures(arguments, &times, None));
+    let cost = Cost::of(&window, (&before, &after), run.completed());
+    Measured::after(bench, &[&run], figures, cost).await
+}
+
+/// The jobs that stay queued are in a queue of their own, in the same shards: otherwise those that are measured would
+/// stand in line behind them. The loop begins at once, so that what is left of the filling is written in its time.
+async fn beside(bench: &Bench, arguments: &LatencyArgs, queued: u64) -> anyhow::Result<Measured> {
+    let (run, others) = (bench.new_run(), bench.new_run_beside().await?);
+    bench.progress.say("filling the queue beside");
+    let filled_per_s = fill(bench, &others, queued).await?;
+    let watch = Watch::start(bench.target.counted()?);
+    bench.progress.say("measuring");
+    let (window, times) = open_loop(bench, &run, arguments).await?;
+    let seen = watch.end().await?;
+    bench.progress.say("working the queue off");
+    work_off(bench, &others).await?;
+    let beside = beside_figures(&seen, &times, (queued, filled_per_s));
+    let figures = Figures::Latency(figures(arguments, &times, Some(beside)));
+    // What the nodes' logs did is not told apart by queues.
+    let unknown = (&Logged::default(), &Logged::unknown());
+    let cost = Cost::of(&window, unknown, run.completed());
+    Measured::after(bench, &[&run, &others], figures, cost).await
 }
 
 async fn open_loop(
@@ -84,190 +96,76 @@ async fn open_loop(
     run: &Arc<Run>,
     arguments: &LatencyArgs,
 ) -> anyhow::Result<(Window, Measurements)> {
-    let (submitters, workers) = connect(bench, arguments).await?;
-    let start = now() + LEAD;
-    let schedule = Schedule::new(start, arguments.rate, arguments.warm_up, arguments.duration);
-    let stop = CancellationToken::new();
-    let mut senders = Vec::new();
-    let mut submits = JoinSet::new();
-    for submitter in submitters {
-        let (sender, places) = mpsc::unbounded_channel();
-        senders.push(sender);
-        submits.spawn(submit(submitter, Arc::clone(run), schedule, places));
-    }
-    let mut works = JoinSet::new();
-    for worker in workers {
-        let hand = Hand::new(
-            worker,
-            arguments.slots,
-            Arc::clone(run),
-            schedule,
-            bench.result(),
-        );
-        works.spawn(hand.run(stop.clone()));
-    }
-    let _watch = bench.progress.watch(run);
-    let before = Reading::of(&bench.target);
-    run.take(schedule.jobs)
-        .context("more jobs than a run can have")?;
-    pace(schedule, senders)?;
-    let mut times = gather(&mut submits).await?;
-    drain(run, 0, bench.patience()).await;
-    let after = Reading::of(&bench.target);
-    stop.cancel();
-    times.merge(&gather(&mut works).await?);
-    let window = Window {
-        jobs: run.completed(),
-        took: start.elapsed(),
-        before,
-        after,
+    let shape = Shape {
+        connections: arguments.connections,
+        slots: arguments.slots,
+        is_traced: arguments.queued > 0,
     };
-    Ok((window, times))
+    let pace = Pace {
+        rate: arguments.rate,
+        warm_up: arguments.warm_up,
+        measured: arguments.duration,
+    };
+    OpenLoop::start(bench, run, shape, pace)
+        .await?
+        .end(bench)
+        .await
 }
 
-async fn connect(
-    bench: &Bench,
+fn figures(
     arguments: &LatencyArgs,
-) -> anyhow::Result<(Vec<Submitter>, Vec<Worker>)> {
-    let (target, calls) = (&bench.target, bench.calls());
-    let (mut submitters, mut workers) = (Vec::new(), Vec::new());
-    for at in 0..arguments.connections {
-        let (address, queue) = (target.endpoint(at), target.queue());
-        submitters.push(Submitter::open(address, queue, calls).await?);
-        workers.push(Worker::open(address, queue, session(), calls).await?);
-    }
-    Ok((submitters, workers))
-}
-
-async fn gather(tasks: &mut JoinSet<anyhow::Result<Measurements>>) -> anyhow::Result<Measurements> {
-    let mut all = Measurements::new();
-    while let Some(ended) = tasks.join_next().await {
-        all.merge(&ended??);
-    }
-    Ok(all)
-}
-
-/// Sends each job when it is told to, whatever is still unanswered.
-async fn submit(
-    mut line: Submitter,
-    run: Arc<Run>,
-    schedule: Schedule,
-    mut places: mpsc::UnboundedReceiver<u64>,
-) -> anyhow::Result<Measurements> {
-    let mut times = Measurements::new();
-    let (mut unanswered, mut is_over) = (0_u64, false);
-    while !is_over || unanswered > 0 {
-        tokio::select! {
-            biased;
-            place = places.recv(), if !is_over => match place {
-                Some(at) => {
-                    times.sent_late.add_if(schedule.since(at));
-                    line.send(at, run.jobs(line.slices, at..at + 1));
-                    unanswered += 1;
-                }
-                None => is_over = true,
-            },
-            answered = line.answered(), if unanswered > 0 => {
-                let (at, answer) = answered.context("submitting")?;
-                times.submit_ack.add_if(schedule.since(at));
-                run.submitted(at..at + 1, answer);
-                unanswered -= 1;
-            }
-        }
-    }
-    Ok(times)
-}
-
-/// A worker that finishes each job at once.
-struct Hand {
-    worker: Worker,
-    slots: u32,
-    run: Arc<Run>,
-    schedule: Schedule,
-    result: Bytes,
-    /// When each result without an answer was handed in.
-    reported: BTreeMap<u64, Instant>,
-    times: Measurements,
-}
-
-impl Hand {
-    fn new(worker: Worker, slots: u32, run: Arc<Run>, schedule: Schedule, result: Bytes) -> Self {
-        Self {
-            worker,
-            slots,
-            run,
-            schedule,
-            result,
-            reported: BTreeMap::new(),
-            times: Measurements::new(),
-        }
-    }
-
-    async fn run(mut self, stop: CancellationToken) -> anyhow::Result<Measurements> {
-        let mut word = interval(WORD_EVERY);
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ok(self.times),
-                heard = self.worker.hear() => self.turn(heard).context("working")?,
-                _ = word.tick() => self.credit(),
-            }
-        }
-    }
-
-    fn turn(&mut self, heard: Result<Heard, Status>) -> Result<(), Status> {
-        match heard? {
-            Heard::Assigned(assignment) => {
-                if let Some(at) = self.run.delivered(&assignment) {
-                    self.times.dispatch.add_if(self.schedule.since(at));
-                    self.reported.insert(at, now());
-                }
-                self.run.reporting(&assignment);
-                self.worker.complete(&assignment, self.result.clone());
-            }
-            Heard::Reported(reported) => {
-                let at = self.run.mint.number(&reported.job_id);
-                let sent = at.and_then(|at| self.reported.remove(&at));
-                if let (Some(at), Some(sent)) = (self.run.reported(&reported), sent) {
-                    self.ended(at, sent);
-                }
-                if !reported.slot_back {
-                    self.credit();
-                }
-            }
-            Heard::Renewed(_) => {}
-        }
-        Ok(())
-    }
-
-    fn ended(&mut self, at: u64, sent: Instant) {
-        let whole = self.schedule.since(at);
-        self.times.result_ack.add_if(whole.map(|_| sent.elapsed()));
-        self.times.whole.add_if(whole);
-    }
-
-    fn credit(&mut self) {
-        let taken = u32::try_from(self.reported.len()).unwrap_or(u32::MAX);
-        self.worker.credit(self.slots.saturating_sub(taken));
+    times: &Measurements,
+    beside: Option<BesideFigures>,
+) -> LatencyFigures {
+    LatencyFigures {
+        rate: arguments.rate,
+        jobs: times.whole.count(),
+        sent_late: times.sent_late.spread(),
+        submit_ack: times.submit_ack.spread(),
+        dispatch: times.dispatch.spread(),
+        result_ack: times.result_ack.spread(),
+        whole: times.whole.spread(),
+        beside,
     }
 }
 
-impl Measurements {
-    fn new() -> Self {
-        Self {
-            sent_late: Times::new(),
-            submit_ack: Times::new(),
-            dispatch: Times::new(),
-            result_ack: Times::new(),
-            whole: Times::new(),
-        }
+fn beside_figures(seen: &Seen, times: &Measurements, filled: (u64, f64)) -> BesideFigures {
+    let (dispatch_during, dispatch_else) = times.trace.by_touch(&seen.spans);
+    BesideFigures {
+        queued: filled.0,
+        filled_per_s: filled.1,
+        checkpoints: seen.spans.len(),
+        writing_s: seen.writing.as_secs_f64(),
+        dispatch_during,
+        dispatch_else,
     }
+}
 
-    fn merge(&mut self, other: &Self) {
-        self.sent_late.merge(&other.sent_late);
-        self.submit_ack.merge(&other.submit_ack);
-        self.dispatch.merge(&other.dispatch);
-        self.result_ack.merge(&other.result_ack);
-        self.whole.merge(&other.whole);
+impl LatencyFigures {
+    /// For people.
+    pub(crate) fn describe(&self) -> String {
+        let mut rows = vec![
+            ("rate", format!("{} jobs/s", self.rate)),
+            ("jobs", self.jobs.to_string()),
+        ];
+        let mut waits = vec![
+            ("submit acknowledged", self.submit_ack),
+            ("worker has it", self.dispatch),
+            ("result acknowledged", self.whole),
+            ("result to its acknowledgement", self.result_ack),
+            ("(sent late by)", self.sent_late),
+        ];
+        if let Some(beside) = &self.beside {
+            rows.push(("queued beside", beside.queued.to_string()));
+            rows.push(("filled at", format!("{:.0} jobs/s", beside.filled_per_s)));
+            let (times, seconds) = (beside.checkpoints, beside.writing_s);
+            rows.push((
+                "checkpoints",
+                format!("{times} times, {seconds:.2} s in all"),
+            ));
+            waits.push(("worker has it, checkpoint", beside.dispatch_during));
+            waits.push(("worker has it, none", beside.dispatch_else));
+        }
+        format!("{}\n\n{}", fields(&rows), spreads(&waits))
     }
 }

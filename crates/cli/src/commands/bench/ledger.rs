@@ -21,8 +21,8 @@ pub(super) enum Fact {
     Accepted,
     /// Its submit may have been done or not.
     Unsure,
-    /// A worker was given it.
-    Delivered,
+    /// It was looked for in the end, and has not been done.
+    Missed,
     /// A worker handed a result in.
     Reported,
     /// The result was acknowledged as the job's one result.
@@ -38,7 +38,7 @@ impl Fact {
         match self {
             Self::Accepted => 1,
             Self::Unsure => 2,
-            Self::Delivered => 4,
+            Self::Missed => 4,
             Self::Reported => 8,
             Self::Completed => 16,
             Self::Doubled => 32,
@@ -78,8 +78,7 @@ impl Ledger {
 
     /// A worker was given the job, with the right payload or not.
     pub(super) fn delivered(&self, number: u64, is_intact: bool) {
-        let before = self.note(number, Fact::Delivered);
-        if before.is(Fact::Completed) {
+        if self.known(number).is(Fact::Completed) {
             self.note(number, Fact::Doubled);
         }
         if !is_intact {
@@ -135,17 +134,30 @@ pub(crate) struct Tally {
     pub(crate) unsure: u64,
     /// Results acknowledged, one a job.
     pub(crate) completed: u64,
-    /// Acknowledged, and no worker came to finish it although the run waited for longer than a lease.
+    /// Acknowledged, and neither finished although the run waited for longer than a lease, nor found to be done.
     pub(crate) lost: u64,
     /// Accepted two results, or given out after its end was known.
     pub(crate) doubled: u64,
     /// Came with another payload than the one submitted.
     pub(crate) damaged: u64,
-    /// A result was handed in, and whether it was accepted is not known.
+    /// A result was handed in, and whether it was accepted is not known: the job may have been kept for long enough.
     pub(crate) unconfirmed: u64,
 }
 
 impl Tally {
+    /// Of two runs together.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            accepted: self.accepted + other.accepted,
+            unsure: self.unsure + other.unsure,
+            completed: self.completed + other.completed,
+            lost: self.lost + other.lost,
+            doubled: self.doubled + other.doubled,
+            damaged: self.damaged + other.damaged,
+            unconfirmed: self.unconfirmed + other.unconfirmed,
+        }
+    }
+
     fn add(&mut self, known: Known) {
         let is = |fact| u64::from(known.is(fact));
         self.accepted += is(Fact::Accepted);
@@ -154,8 +166,9 @@ impl Tally {
         self.doubled += is(Fact::Doubled);
         self.damaged += is(Fact::Damaged);
         let is_open = known.is(Fact::Accepted) && !known.is(Fact::Completed);
-        self.lost += u64::from(is_open && !known.is(Fact::Reported));
-        self.unconfirmed += u64::from(is_open && known.is(Fact::Reported));
+        let is_doubtful = known.is(Fact::Reported) && !known.is(Fact::Missed);
+        self.lost += u64::from(is_open && !is_doubtful);
+        self.unconfirmed += u64::from(is_open && is_doubtful);
     }
 
     /// What may never be, in words; empty when all is well.
@@ -227,6 +240,20 @@ mod tests {
             (1, Vec::new())
         );
         assert_eq!(ledger.unconfirmed(1), [0]);
+    }
+
+    #[test]
+    fn job_that_was_handed_in_and_is_not_done_in_the_end_is_lost() {
+        let ledger = Ledger::new();
+        for number in 0..2 {
+            ledger.note(number, Fact::Accepted);
+            ledger.note(number, Fact::Reported);
+        }
+        ledger.note(0, Fact::Missed);
+        let tally = ledger.tally(2);
+        assert_eq!((tally.lost, tally.unconfirmed), (1, 1));
+        ledger.completed(0, false);
+        assert_eq!(ledger.tally(2).lost, 0);
     }
 
     #[test]

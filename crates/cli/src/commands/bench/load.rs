@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -62,6 +63,8 @@ struct Shared {
     room: Semaphore,
     /// Jobs that may still be finished, where that is held back.
     work: Option<Semaphore>,
+    /// Whether the answers to submits are timed from now on.
+    is_measured: AtomicBool,
     stop_submits: CancellationToken,
     stop_work: CancellationToken,
 }
@@ -79,7 +82,7 @@ impl Load {
         let mut submitters = Vec::new();
         let mut workers = Vec::new();
         for at in 0..plan.connections {
-            let (address, queue) = (target.endpoint(at), target.queue());
+            let (address, queue) = (target.endpoint(at), run.queue());
             if plan.submits {
                 let submitter = Submitter::open(address, queue, plan.calls).await?;
                 run.mints_in(submitter.slices);
@@ -92,6 +95,7 @@ impl Load {
             room: Semaphore::new(plan.room()),
             work: plan.keeps_backlog.then(|| Semaphore::new(0)),
             plan,
+            is_measured: AtomicBool::new(false),
             stop_submits: CancellationToken::new(),
             stop_work: CancellationToken::new(),
         });
@@ -104,6 +108,11 @@ impl Load {
             submitters,
             workers,
         })
+    }
+
+    /// From now on it is timed how long a request takes until all of it is acknowledged.
+    pub(super) fn begin_to_measure(&self) {
+        self.shared.is_measured.store(true, Ordering::Relaxed);
     }
 
     /// Returns when a connection has broken; never while all go on.
@@ -121,7 +130,7 @@ impl Load {
         }
     }
 
-    /// Stops submitting, and returns how long the answers to submits took.
+    /// Stops submitting, and returns how long the measured requests took.
     pub(super) async fn stop_submits(&mut self) -> anyhow::Result<Times> {
         self.shared.stop_submits.cancel();
         let mut times = Times::new();
@@ -158,14 +167,18 @@ async fn submit_all(mut line: Submitter, shared: Arc<Shared>) -> anyhow::Result<
             break;
         };
         let jobs = shared.run.jobs(line.slices, numbers.clone());
+        let is_measured = shared.is_measured.load(Ordering::Relaxed);
         let sent = now();
         line.send(numbers.start, jobs);
         let answered = line.answered().await;
         let (_number, answer) = answered
             .inspect_err(|_| shared.run.unanswered(numbers.clone()))
             .context("submitting")?;
-        times.add(sent.elapsed());
+        let took = sent.elapsed();
         let taken = shared.run.submitted(numbers, answer);
+        if is_measured && taken.accepted == u64::from(room) {
+            times.add(took);
+        }
         shared.submitted(room, taken.accepted);
         if let Some(wait) = taken.wait {
             sleep(wait).await;

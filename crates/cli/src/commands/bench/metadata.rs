@@ -24,9 +24,10 @@ use tokio_util::sync::CancellationToken;
 use super::Bench;
 use super::args::MetadataArgs;
 use super::clock::now;
-use super::cost::{Reading, logged};
+use super::cost::{Cost, Reading};
+use super::counters::logged;
 use super::ledger::Tally;
-use super::report::{Cost, Figures, Measured};
+use super::report::{Figures, Measured};
 use super::run::Errors;
 use super::target::QueuePlan;
 use super::throughput::Window;
@@ -106,7 +107,7 @@ pub(super) async fn run(bench: &Bench, arguments: &MetadataArgs) -> anyhow::Resu
         figures: Figures::Metadata(figures),
         cost: Cost {
             per: "change",
-            ..Cost::of(&window, (before, after), acknowledged)
+            ..Cost::of(&window, (&before, &after), acknowledged)
         },
         jobs: Tally::default(),
         errors: findings.errors,

@@ -6,17 +6,21 @@
 
 mod args;
 mod backlog;
+mod checkpoints;
 mod clock;
 mod confirm;
 mod cost;
+mod counters;
 mod drain;
 mod fill;
+mod follower;
 mod jobs;
 mod latency;
 mod ledger;
 mod load;
 mod metadata;
 mod nodes;
+mod open_loop;
 mod progress;
 mod recovery;
 mod renewals;
@@ -26,6 +30,7 @@ mod schedule;
 mod target;
 mod throughput;
 mod times;
+mod trace;
 mod wire;
 
 use std::path::PathBuf;
@@ -37,6 +42,7 @@ use bytes::Bytes;
 
 use crate::args::TimingsArg;
 use crate::commands::StopSignals;
+use crate::commands::reach::millis;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Format};
 
@@ -47,7 +53,7 @@ use nodes::{Launch, Nodes};
 use progress::Progress;
 use report::{Measured, Report, Setup, SyncProbes};
 use run::Run;
-use target::{QueuePlan, Target, millis};
+use target::{QueuePlan, Target};
 use wire::Calls;
 
 /// What every measurement works with.
@@ -58,8 +64,8 @@ struct Bench {
 }
 
 pub(crate) async fn run(command: BenchCommand) -> Result<(), Failure> {
-    command
-        .check()
+    let command = command
+        .checked()
         .map_err(|why| Failure::new(Exit::Refused, why))?;
     let mut stop = StopSignals::listen()?;
     let report = tokio::select! {
@@ -82,23 +88,19 @@ fn verdict(report: &Report) -> Result<(), Failure> {
 
 async fn measure(command: &BenchCommand) -> anyhow::Result<Report> {
     let common = command.common();
-    let disk = disk(common);
-    std::fs::create_dir_all(&disk).with_context(|| format!("folder {}", disk.display()))?;
-    settle(&disk)?;
-    let before = sync_probe(&disk)?;
-    let mut bench = prepare(common, &disk).await?;
-    let setup = setup(command, &bench);
+    let before = probe(common).await?;
+    let mut bench = prepare(common).await?;
     let measured = measured(&mut bench, command).await;
-    let after = sync_probe(&disk)?;
-    let sync_us = bench.target.nodes.as_ref().map(|_| SyncProbes {
-        before: before.as_secs_f64() * 1e6,
-        after: after.as_secs_f64() * 1e6,
-    });
+    let setup = setup(command, &bench);
     let measured = match bench.target.nodes.take() {
         Some(nodes) => end(nodes, measured).await?,
         None => measured?,
     };
-    settle(&disk)?;
+    let after = probe(common).await?;
+    let sync_us = before.zip(after).map(|(before, after)| SyncProbes {
+        before: before.as_secs_f64() * 1e6,
+        after: after.as_secs_f64() * 1e6,
+    });
     Ok(Report {
         test: command.name(),
         version: env!("CARGO_PKG_VERSION"),
@@ -110,6 +112,26 @@ async fn measure(command: &BenchCommand) -> anyhow::Result<Report> {
         jobs: measured.jobs,
         errors: measured.errors,
     })
+}
+
+/// How long the disk takes for a sync once it has come to rest; none of a cluster elsewhere. On a thread of its own: it
+/// may take long, and whoever stops the bench is not to wait for it.
+async fn probe(common: &CommonArgs) -> anyhow::Result<Option<Duration>> {
+    if !common.endpoints.is_empty() {
+        return Ok(None);
+    }
+    let disk = disk(common);
+    let probe = move || {
+        std::fs::create_dir_all(&disk).with_context(|| format!("folder {}", disk.display()))?;
+        settle(&disk)?;
+        sync_probe(&disk)
+    };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a measurement is no simulation: it may have threads"
+    )]
+    let probing = tokio::task::spawn_blocking(probe);
+    probing.await?.map(Some)
 }
 
 /// Stops the nodes. Where one ended by itself, that is why nothing was measured.
@@ -126,36 +148,48 @@ fn disk(common: &CommonArgs) -> PathBuf {
     common.data_dir.clone().unwrap_or_else(std::env::temp_dir)
 }
 
-async fn prepare(common: &CommonArgs, disk: &std::path::Path) -> anyhow::Result<Bench> {
+async fn prepare(common: &CommonArgs) -> anyhow::Result<Bench> {
     let progress = Progress::new(common.quiet);
-    let (endpoints, nodes) = match common.endpoints.as_slice() {
-        [] => {
-            let launch = Launch {
-                nodes: common.nodes,
-                timings: timings(common.timings),
-                config: common.config.clone(),
-            };
-            let nodes = Nodes::start(launch, disk).await?;
-            progress.say(&format!(
-                "nodes are up: processes {:?}, data in {}",
-                nodes.processes(),
-                nodes.folder().display()
-            ));
-            (nodes.endpoints(), Some(nodes))
-        }
-        endpoints => (endpoints.to_vec(), None),
+    let target = match common.endpoints.as_slice() {
+        [] => own_nodes(common, progress, None).await?,
+        endpoints => Target::new(endpoints, None, queue(common)).await?,
     };
-    let queue = QueuePlan {
-        name: common.queue.clone(),
-        retain: common.retain,
-        lease: common.lease,
-    };
-    let target = Target::new(&endpoints, nodes, &queue).await?;
     Ok(Bench {
         common: common.clone(),
         target,
         progress,
     })
+}
+
+/// A new cluster, whose nodes keep as much of the log as they are configured to, or so much.
+async fn own_nodes(
+    common: &CommonArgs,
+    progress: Progress,
+    log_kept_mib: Option<u32>,
+) -> anyhow::Result<Target> {
+    let launch = Launch {
+        nodes: common.nodes(),
+        timings: timings(common.timings),
+        config: common.config.clone(),
+        log_kept_mib,
+    };
+    let nodes = Nodes::start(launch, &disk(common)).await?;
+    progress.say(&format!(
+        "nodes are up: {}, data in {}",
+        nodes.names(),
+        nodes.folder().display()
+    ));
+    let mut endpoints = nodes.endpoints();
+    endpoints.truncate(common.through.unwrap_or(common.nodes()));
+    Target::new(&endpoints, Some(nodes), queue(common)).await
+}
+
+fn queue(common: &CommonArgs) -> QueuePlan {
+    QueuePlan {
+        name: common.queue.clone(),
+        retain: common.retain,
+        lease: common.lease,
+    }
 }
 
 async fn measured(bench: &mut Bench, command: &BenchCommand) -> anyhow::Result<Measured> {
@@ -164,6 +198,7 @@ async fn measured(bench: &mut Bench, command: &BenchCommand) -> anyhow::Result<M
         BenchCommand::Latency(arguments) => latency::run(bench, arguments).await,
         BenchCommand::Backlog(arguments) => backlog::run(bench, arguments).await,
         BenchCommand::Recovery(arguments) => recovery::run(bench, arguments).await,
+        BenchCommand::Follower(arguments) => follower::run(bench, arguments).await,
         BenchCommand::Renewals(arguments) => renewals::run(bench, arguments).await,
         BenchCommand::Metadata(arguments) => metadata::run(bench, arguments).await,
     }
@@ -180,7 +215,7 @@ impl Bench {
     /// How long nothing may move before what is open counts as lost: a lease may have to run out first.
     fn patience(&self) -> Duration {
         const BESIDE: Duration = Duration::from_secs(10);
-        self.common.lease + BESIDE
+        self.target.policy().lease + BESIDE
     }
 
     fn result(&self) -> Bytes {
@@ -190,14 +225,20 @@ impl Bench {
     fn new_run(&self) -> Arc<Run> {
         Arc::new(Run::new(&self.common.queue, self.common.payload))
     }
+
+    /// A run through a queue of its own, which is made.
+    async fn new_run_beside(&self) -> anyhow::Result<Arc<Run>> {
+        let queue = self.target.queue_beside().await?;
+        Ok(Arc::new(Run::new(&queue, self.common.payload)))
+    }
 }
 
 fn setup(command: &BenchCommand, bench: &Bench) -> Setup {
     let (common, (connections, batch)) = (&bench.common, command.shape());
-    let is_own = bench.target.nodes.is_some();
+    let (is_own, policy) = (common.endpoints.is_empty(), bench.target.policy());
     let endpoints = bench.target.endpoints().iter();
     Setup {
-        nodes: is_own.then_some(common.nodes),
+        nodes: is_own.then_some(common.nodes()),
         endpoints: endpoints.map(ToString::to_string).collect(),
         timings: is_own.then(|| timings(common.timings)),
         calls: match bench.calls() {
@@ -209,8 +250,8 @@ fn setup(command: &BenchCommand, bench: &Bench) -> Setup {
         batch,
         payload_bytes: common.payload,
         result_bytes: common.result,
-        retain_ms: millis(common.retain),
-        lease_ms: millis(common.lease),
+        retain_ms: millis(policy.retain),
+        lease_ms: millis(policy.lease),
     }
 }
 

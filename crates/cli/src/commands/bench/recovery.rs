@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
+use leasehold_client::Address;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
@@ -16,13 +18,15 @@ use super::args::RecoveryArgs;
 use super::backlog::work_off;
 use super::clock::now;
 use super::confirm::confirm;
-use super::cost::{Reading, logged};
+use super::cost::{Cost, Reading};
+use super::counters::logged;
 use super::fill::fill;
 use super::load::{Load, Plan};
-use super::report::{Cost, Figures, Measured};
+use super::report::{Figures, Measured};
 use super::run::{Run, session};
 use super::throughput::Window;
-use super::wire::{Heard, Submitter, Worker};
+use super::wire::{Calls, Heard, Submitter, Worker};
+use crate::output::fields;
 
 /// The load that the kill comes in the middle of: connections and batch.
 pub(super) const LOAD: (usize, u32) = (8, 1);
@@ -47,6 +51,21 @@ pub(crate) struct RecoveryFigures {
     pub(crate) drained_s: f64,
 }
 
+impl RecoveryFigures {
+    /// For people.
+    pub(crate) fn describe(&self) -> String {
+        let seconds = |seconds: f64| format!("{seconds:.3} s");
+        fields(&[
+            ("filled at", format!("{:.0} jobs/s", self.filled_per_s)),
+            ("queued at the kill", self.queued.to_string()),
+            ("first submit acknowledged", seconds(self.first_submit_s)),
+            ("first job leased", seconds(self.first_lease_s)),
+            ("99 % worked off", seconds(self.most_drained_s)),
+            ("all worked off", seconds(self.drained_s)),
+        ])
+    }
+}
+
 pub(super) async fn run(bench: &mut Bench, arguments: &RecoveryArgs) -> anyhow::Result<Measured> {
     let run = bench.new_run();
     bench.progress.say("filling the queue");
@@ -55,37 +74,54 @@ pub(super) async fn run(bench: &mut Bench, arguments: &RecoveryArgs) -> anyhow::
     load_and_kill(bench, &run, arguments.load).await?;
     let already = run.completed();
     let queued = run.open();
-    let start = now();
-    nodes(bench)?.start_again()?;
-    let before = Reading::of(&bench.target);
-    bench.progress.say("started again");
-    let (first_submit, first_lease) = tokio::try_join!(
-        first_submit(bench, &run, start),
-        first_lease(bench, &run, start)
-    )?;
+    let back = start_again(bench, &run).await?;
     confirm(bench, &run).await?;
-    let lead = start.elapsed();
+    let lead = back.start.elapsed();
     let drained = work_off(bench, &run).await?;
     let window = Window {
         jobs: run.completed() - already,
         took: lead + drained.all,
-        before,
+        before: back.before,
         after: Reading::of(&bench.target),
     };
     let written = logged(&bench.target).await?;
-    let figures = RecoveryFigures {
+    let figures = Figures::Recovery(RecoveryFigures {
         filled_per_s,
         queued,
-        first_submit_s: first_submit.as_secs_f64(),
-        first_lease_s: first_lease.as_secs_f64(),
+        first_submit_s: back.first_submit.as_secs_f64(),
+        first_lease_s: back.first_lease.as_secs_f64(),
         most_drained_s: (lead + drained.most).as_secs_f64(),
         drained_s: (lead + drained.all).as_secs_f64(),
+    });
+    let cost = Cost::of(&window, (&<_>::default(), &written), window.jobs);
+    Measured::after(bench, &[&run], figures, cost).await
+}
+
+/// How soon a start served again.
+struct Back {
+    start: Instant,
+    before: Reading,
+    first_submit: Duration,
+    first_lease: Duration,
+}
+
+/// A node that ends by itself meanwhile is not waited for.
+async fn start_again(bench: &mut Bench, run: &Run) -> anyhow::Result<Back> {
+    let door = Door::of(bench);
+    let start = now();
+    nodes(bench)?.start_again()?;
+    let before = Reading::of(&bench.target);
+    bench.progress.say("started again");
+    let (first_submit, first_lease) = tokio::select! {
+        biased;
+        failure = nodes(bench)?.failure() => return Err(failure),
+        both = served_again(&door, run, start) => both?,
     };
-    Ok(Measured {
-        figures: Figures::Recovery(figures),
-        cost: Cost::of(&window, (<_>::default(), written), window.jobs),
-        jobs: run.tally(),
-        errors: run.errors(),
+    Ok(Back {
+        start,
+        before,
+        first_submit,
+        first_lease,
     })
 }
 
@@ -117,10 +153,40 @@ async fn load_and_kill(bench: &mut Bench, run: &Arc<Run>, span: Duration) -> any
     Ok(())
 }
 
-async fn first_submit(bench: &Bench, run: &Run, start: Instant) -> anyhow::Result<Duration> {
+/// Where the first calls after the start go.
+struct Door {
+    address: Address,
+    queue: String,
+    calls: Calls,
+    result: Bytes,
+}
+
+impl Door {
+    fn of(bench: &Bench) -> Self {
+        Self {
+            address: bench.target.endpoint(0).clone(),
+            queue: bench.target.queue().to_owned(),
+            calls: bench.calls(),
+            result: bench.result(),
+        }
+    }
+}
+
+/// When the first submit was acknowledged, and when the first job was leased.
+async fn served_again(
+    door: &Door,
+    run: &Run,
+    start: Instant,
+) -> anyhow::Result<(Duration, Duration)> {
+    tokio::try_join!(
+        first_submit(door, run, start),
+        first_lease(door, run, start)
+    )
+}
+
+async fn first_submit(door: &Door, run: &Run, start: Instant) -> anyhow::Result<Duration> {
     until_served(start, || async {
-        let (target, calls) = (&bench.target, bench.calls());
-        let mut line = Submitter::open(target.endpoint(0), target.queue(), calls).await?;
+        let mut line = Submitter::open(&door.address, &door.queue, door.calls).await?;
         let numbers = run.take(1).context("more jobs than a run can have")?;
         line.send(numbers.start, run.jobs(line.slices, numbers.clone()));
         let answered = line.answered().await;
@@ -133,10 +199,9 @@ async fn first_submit(bench: &Bench, run: &Run, start: Instant) -> anyhow::Resul
     .await
 }
 
-async fn first_lease(bench: &Bench, run: &Run, start: Instant) -> anyhow::Result<Duration> {
+async fn first_lease(door: &Door, run: &Run, start: Instant) -> anyhow::Result<Duration> {
     let leased = until_served(start, || async {
-        let (target, calls) = (&bench.target, bench.calls());
-        let mut worker = Worker::open(target.endpoint(0), target.queue(), session(), calls).await?;
+        let mut worker = Worker::open(&door.address, &door.queue, session(), door.calls).await?;
         worker.credit(1);
         loop {
             if let Heard::Assigned(assignment) = worker.hear().await? {
@@ -148,7 +213,7 @@ async fn first_lease(bench: &Bench, run: &Run, start: Instant) -> anyhow::Result
     run.delivered(&assignment);
     run.reporting(&assignment);
     worker.leave();
-    worker.complete(&assignment, bench.result());
+    worker.complete(&assignment, door.result.clone());
     loop {
         if let Heard::Reported(reported) = worker.hear().await? {
             run.reported(&reported);

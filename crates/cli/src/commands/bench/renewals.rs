@@ -15,14 +15,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::Bench;
 use super::args::RenewalsArgs;
+use super::backlog::work_off;
 use super::clock::now;
-use super::cost::{Reading, logged};
+use super::cost::{Cost, Reading};
+use super::counters::logged;
 use super::fill::fill;
-use super::report::{Cost, Figures, Measured};
+use super::report::{Figures, Measured, spreads};
 use super::run::{Run, session};
 use super::throughput::{Window, as_f64};
 use super::times::{Spread, Times};
 use super::wire::{Heard, Worker};
+use crate::output::fields;
 
 /// Longest that it may take until every worker has its leases, and at the end until each has an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,6 +45,22 @@ pub(crate) struct RenewalsFigures {
     pub(crate) answer: Option<Spread>,
 }
 
+impl RenewalsFigures {
+    /// For people.
+    pub(crate) fn describe(&self) -> String {
+        let rate = fields(&[
+            ("leases", self.leases.to_string()),
+            ("leased at", format!("{:.0} jobs/s", self.leased_per_s)),
+            ("renewed", format!("{:.0} leases/s", self.renewals_per_s)),
+            ("messages", format!("{:.0} /s", self.messages_per_s)),
+            ("told to stop", self.stopped.to_string()),
+            ("told to ask again", self.later.to_string()),
+        ]);
+        let times = spreads(&[("renewal answered", self.answer)]);
+        format!("{rate}\n\n{times}")
+    }
+}
+
 /// Shared by the workers.
 #[derive(Debug, Default)]
 struct Counts {
@@ -56,21 +75,31 @@ struct Counts {
 
 pub(super) async fn run(bench: &Bench, arguments: &RenewalsArgs) -> anyhow::Result<Measured> {
     let run = bench.new_run();
-    let before = logged(&bench.target).await?;
     bench.progress.say("filling the queue");
     fill(bench, &run, arguments.leases).await?;
     bench.progress.say("leasing, then renewing");
     let counts = Arc::new(Counts::default());
-    let start = now();
-    let mut hands = hire(bench, &run, &counts, arguments).await?;
+    let hired = hire(bench, &run, &counts, arguments).await?;
+    let (start, mut hands) = (now(), JoinSet::new());
+    for hand in hired {
+        hands.spawn(hand.run(bench.result()));
+    }
     let leased_in = all_leased(&counts, arguments.leases, &mut hands, start).await?;
+    let before = logged(&bench.target).await?;
     let window = window(bench, &counts, &mut hands, arguments.duration).await?;
+    let after = logged(&bench.target).await?;
+    let renewed = counts.kept.load(Ordering::Relaxed);
     counts.end.cancel();
     let mut times = Times::new();
     while let Some(ended) = hands.join_next().await {
         times.merge(&ended??);
     }
-    let after = logged(&bench.target).await?;
+    if run.open() > 0 {
+        bench
+            .progress
+            .say("working off the jobs whose leases were lost");
+        work_off(bench, &run).await?;
+    }
     let seconds = window.took.as_secs_f64().max(1e-9);
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let figures = RenewalsFigures {
@@ -82,15 +111,12 @@ pub(super) async fn run(bench: &Bench, arguments: &RenewalsArgs) -> anyhow::Resu
         later: count(&counts.later),
         answer: times.spread(),
     };
-    Ok(Measured {
-        figures: Figures::Renewals(figures),
-        cost: Cost {
-            per: "renewal",
-            ..Cost::of(&window, (before, after), window.jobs)
-        },
-        jobs: run.tally(),
-        errors: run.errors(),
-    })
+    let figures = Figures::Renewals(figures);
+    let cost = Cost {
+        per: "renewal",
+        ..Cost::of(&window, (&before, &after), renewed)
+    };
+    Measured::after(bench, &[&run], figures, cost).await
 }
 
 /// One worker for each connection, each with its share of the slots.
@@ -99,25 +125,24 @@ async fn hire(
     run: &Arc<Run>,
     counts: &Arc<Counts>,
     arguments: &RenewalsArgs,
-) -> anyhow::Result<JoinSet<anyhow::Result<Times>>> {
+) -> anyhow::Result<Vec<Hand>> {
     let (target, calls) = (&bench.target, bench.calls());
-    let mut hands = JoinSet::new();
+    let mut hired = Vec::new();
     for at in 0..arguments.connections {
         let slots = share(arguments.leases, arguments.connections, at);
         if slots == 0 {
             continue;
         }
         let worker = Worker::open(target.endpoint(at), target.queue(), session(), calls).await?;
-        let hand = Hand {
+        hired.push(Hand {
             worker,
             slots,
             run: Arc::clone(run),
             counts: Arc::clone(counts),
             held: Vec::new(),
-        };
-        hands.spawn(hand.run(bench.result()));
+        });
     }
-    Ok(hands)
+    Ok(hired)
 }
 
 /// An even share; what is left over goes to the first.

@@ -2,15 +2,18 @@
 
 use serde::Serialize;
 
-use super::backlog::{BacklogFigures, Level};
-use super::cost::{Logged, Machine};
+use super::Bench;
+use super::backlog::BacklogFigures;
+use super::confirm::judge;
+use super::cost::{Cost, Machine};
+use super::follower::FollowerFigures;
 use super::latency::LatencyFigures;
 use super::ledger::Tally;
 use super::metadata::MetadataFigures;
 use super::recovery::RecoveryFigures;
 use super::renewals::RenewalsFigures;
-use super::run::Errors;
-use super::throughput::{ThroughputFigures, Window, as_f64};
+use super::run::{Errors, Run, together};
+use super::throughput::{ThroughputFigures, as_f64};
 use super::times::Spread;
 use crate::output::{fields, table};
 
@@ -21,6 +24,27 @@ pub(super) struct Measured {
     pub(super) cost: Cost,
     pub(super) jobs: Tally,
     pub(super) errors: Errors,
+}
+
+impl Measured {
+    /// With a last look for every job of these runs whose end is not known.
+    pub(super) async fn after(
+        bench: &Bench,
+        runs: &[&Run],
+        figures: Figures,
+        cost: Cost,
+    ) -> anyhow::Result<Self> {
+        for run in runs {
+            judge(bench, run).await?;
+        }
+        let (jobs, errors) = together(runs);
+        Ok(Self {
+            figures,
+            cost,
+            jobs,
+            errors,
+        })
+    }
 }
 
 /// Everything that `--json` prints.
@@ -72,52 +96,9 @@ pub(crate) enum Figures {
     Latency(LatencyFigures),
     Backlog(BacklogFigures),
     Recovery(RecoveryFigures),
+    Follower(FollowerFigures),
     Renewals(RenewalsFigures),
     Metadata(MetadataFigures),
-}
-
-/// What a job, a renewal or a change cost. Costs of the server are none where its processes are not the bench's own.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(crate) struct Cost {
-    /// What the figures below are for one of: a job, a renewal, or a change.
-    pub(crate) per: &'static str,
-    pub(crate) server_cpu_us: Option<f64>,
-    pub(crate) client_cpu_us: f64,
-    /// Processors in use by all nodes, on average.
-    pub(crate) server_cores: Option<f64>,
-    pub(crate) client_cores: f64,
-    pub(crate) server_rss_bytes: Option<u64>,
-    pub(crate) server_rss_peak_bytes: Option<u64>,
-    /// Syncs of the nodes' logs, all nodes together.
-    pub(crate) syncs: f64,
-    pub(crate) log_bytes: f64,
-    /// What the kernel was given to write, checkpoints and all.
-    pub(crate) disk_bytes: Option<f64>,
-}
-
-impl Cost {
-    /// Processor time over the window; syncs and bytes of the log from before the first job until after the last.
-    pub(super) fn of(window: &Window, (before, after): (Logged, Logged), jobs: u64) -> Self {
-        let seconds = window.took.as_secs_f64().max(1e-9);
-        let each = |amount: f64, jobs: u64| amount / as_f64(jobs.max(1));
-        let (earlier, later) = (window.before, window.after);
-        let client = (later.client.cpu.saturating_sub(earlier.client.cpu)).as_secs_f64();
-        let server = earlier.server.zip(later.server);
-        let cpu = server.map(|(from, to)| to.cpu.saturating_sub(from.cpu).as_secs_f64());
-        let disk = server.map(|(from, to)| to.written_bytes.saturating_sub(from.written_bytes));
-        Self {
-            per: "job",
-            server_cpu_us: cpu.map(|cpu| each(cpu * 1e6, window.jobs)),
-            client_cpu_us: each(client * 1e6, window.jobs),
-            server_cores: cpu.map(|cpu| cpu / seconds),
-            client_cores: client / seconds,
-            server_rss_bytes: later.server.map(|usage| usage.rss_bytes),
-            server_rss_peak_bytes: later.server.map(|usage| usage.rss_peak_bytes),
-            syncs: each(as_f64(after.syncs.saturating_sub(before.syncs)), jobs),
-            log_bytes: each(as_f64(after.bytes.saturating_sub(before.bytes)), jobs),
-            disk_bytes: disk.map(|bytes| each(as_f64(bytes), window.jobs)),
-        }
-    }
 }
 
 impl Report {
@@ -138,87 +119,46 @@ impl Report {
     pub(crate) fn describe(&self) -> String {
         let mut parts = vec![self.heading()];
         parts.push(match &self.figures {
-            Figures::Throughput(figures) => throughput(figures),
-            Figures::Latency(figures) => latency(figures),
-            Figures::Backlog(figures) => backlog(figures),
-            Figures::Recovery(figures) => recovery(figures),
-            Figures::Renewals(figures) => renewals(figures),
+            Figures::Throughput(figures) => figures.describe(),
+            Figures::Latency(figures) => figures.describe(),
+            Figures::Backlog(figures) => figures.describe(),
+            Figures::Recovery(figures) => figures.describe(),
+            Figures::Follower(figures) => figures.describe(),
+            Figures::Renewals(figures) => figures.describe(),
             Figures::Metadata(figures) => figures.describe(),
         });
-        parts.push(self.costs());
+        parts.push(self.cost.describe());
         parts.push(self.ends());
         parts.join("\n\n")
     }
 
     fn heading(&self) -> String {
         let setup = &self.setup;
-        let nodes = match (setup.nodes, setup.timings) {
-            (Some(nodes), Some(timings)) => format!("{nodes} of its own, {timings} timings"),
-            (_, _) => setup.endpoints.join(", "),
-        };
-        let machine = &self.machine;
-        let jobs = format!(
-            "{} B payload, {} B result, kept {}",
-            setup.payload_bytes,
-            setup.result_bytes,
-            crate::output::span(setup.retain_ms)
-        );
         let clients = match self.is_of_jobs() {
-            true => format!(
-                "{} connections, batch {}, {}",
-                setup.connections, setup.batch, setup.calls
-            ),
+            true => setup.loops(),
             false => format!(
                 "{} connections, one change under way each",
                 setup.connections
             ),
         };
-        let on = format!(
-            "{} cores, {:.1} GiB, Linux {}",
-            machine.cores,
-            as_f64(machine.memory_bytes) / GIB,
-            machine.kernel,
-        );
-        let sync = self.sync_us.map_or_else(
-            || "not known".to_owned(),
-            |sync| format!("{:.0} us before, {:.0} us after", sync.before, sync.after),
-        );
         let mut rows = vec![
             ("test", format!("{}, leasehold {}", self.test, self.version)),
-            ("nodes", nodes),
+            ("nodes", setup.whose()),
             ("clients", clients),
-            ("jobs", jobs),
-            ("machine", on),
-            ("sync of 4 KiB", sync),
         ];
-        rows.retain(|(what, _)| *what != "jobs" || self.is_of_jobs());
+        if self.is_of_jobs() {
+            rows.push(("jobs", setup.jobs()));
+        }
+        rows.push(("machine", on(&self.machine)));
+        rows.push(("sync of 4 KiB", self.sync()));
         fields(&rows)
     }
 
-    fn costs(&self) -> String {
-        let cost = &self.cost;
-        let per = cost.per;
-        let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "not known".to_owned());
-        let server = cost.server_cpu_us.zip(cost.server_cores);
-        let server = server.map(|(each, cores)| format!("{each:.1} us/{per}, {cores:.2} cores"));
-        let client = format!(
-            "{:.1} us/{per}, {:.2} cores",
-            cost.client_cpu_us, cost.client_cores
-        );
-        let memory = cost.server_rss_bytes.zip(cost.server_rss_peak_bytes);
-        let memory = memory.map(|(now, peak)| {
-            let mib = |bytes| as_f64(bytes) / MIB;
-            format!("{:.0} MiB, at most {:.0} MiB", mib(now), mib(peak))
-        });
-        let disk = cost.disk_bytes.map(|bytes| format!("{bytes:.0} B/{per}"));
-        fields(&[
-            ("server cpu", or_unknown(server)),
-            ("client cpu", client),
-            ("server memory", or_unknown(memory)),
-            ("log syncs", format!("{:.4} /{per}", cost.syncs)),
-            ("log written", format!("{:.0} B/{per}", cost.log_bytes)),
-            ("disk written", or_unknown(disk)),
-        ])
+    fn sync(&self) -> String {
+        self.sync_us.map_or_else(
+            || "not known".to_owned(),
+            |sync| format!("{:.0} us before, {:.0} us after", sync.before, sync.after),
+        )
     }
 
     fn ends(&self) -> String {
@@ -228,6 +168,7 @@ impl Report {
             | Figures::Latency(_)
             | Figures::Backlog(_)
             | Figures::Recovery(_)
+            | Figures::Follower(_)
             | Figures::Renewals(_) => ends_of_jobs(&self.jobs),
         };
         let errors = self.errors.iter();
@@ -255,91 +196,33 @@ fn ends_of_jobs(jobs: &Tally) -> Vec<(&'static str, String)> {
     ]
 }
 
-const MIB: f64 = 1024.0 * 1024.0;
-const GIB: f64 = 1024.0 * MIB;
+impl Setup {
+    fn whose(&self) -> String {
+        match (self.nodes, self.timings) {
+            (Some(nodes), Some(timings)) => format!("{nodes} of its own, {timings} timings"),
+            (_, _) => self.endpoints.join(", "),
+        }
+    }
 
-fn throughput(figures: &ThroughputFigures) -> String {
-    let rate = fields(&[(
-        "completed",
-        format!(
-            "{:.0} jobs/s ({} in {:.1} s)",
-            figures.jobs_per_s, figures.jobs, figures.seconds
-        ),
-    )]);
-    let times = spreads(&[("submit of a batch acknowledged", figures.submit_ack)]);
-    format!("{rate}\n\n{times}")
+    fn loops(&self) -> String {
+        let (connections, batch, calls) = (self.connections, self.batch, self.calls);
+        format!("{connections} connections, batch {batch}, {calls}")
+    }
+
+    fn jobs(&self) -> String {
+        let kept = crate::output::span(self.retain_ms);
+        let (payload, result) = (self.payload_bytes, self.result_bytes);
+        format!("{payload} B payload, {result} B result, kept {kept}")
+    }
 }
 
-fn latency(figures: &LatencyFigures) -> String {
-    let rate = fields(&[
-        ("rate", format!("{} jobs/s", figures.rate)),
-        ("jobs", figures.jobs.to_string()),
-    ]);
-    let times = spreads(&[
-        ("submit acknowledged", figures.submit_ack),
-        ("worker has it", figures.dispatch),
-        ("result acknowledged", figures.whole),
-        ("result to its acknowledgement", figures.result_ack),
-        ("(sent late by)", figures.sent_late),
-    ]);
-    format!("{rate}\n\n{times}")
+fn on(machine: &Machine) -> String {
+    let memory = as_f64(machine.memory_bytes) / GIB;
+    let (cores, kernel) = (machine.cores, &machine.kernel);
+    format!("{cores} cores, {memory:.1} GiB, Linux {kernel}")
 }
 
-fn backlog(figures: &BacklogFigures) -> String {
-    let row = |name: &str, level: &Level| {
-        let cpu = level.server_cpu_us_per_job;
-        vec![
-            name.to_owned(),
-            level.queued.to_string(),
-            format!("{:.0}", level.jobs_per_s),
-            cpu.map_or_else(String::new, |cpu| format!("{cpu:.1}")),
-            format!("{:.1}", level.client_cpu_us_per_job),
-        ]
-    };
-    let levels = table(
-        &["", "queued", "jobs/s", "server us/job", "client us/job"],
-        [row("empty", &figures.empty), row("full", &figures.full)],
-    );
-    let memory = figures.memory_bytes_per_job;
-    let rest = fields(&[
-        ("full against empty", format!("{:.3}", figures.ratio)),
-        ("filled at", format!("{:.0} jobs/s", figures.filled_per_s)),
-        (
-            "worked off at",
-            format!("{:.0} jobs/s", figures.drained_per_s),
-        ),
-        (
-            "memory of a queued job",
-            memory.map_or_else(|| "not known".to_owned(), |bytes| format!("{bytes:.0} B")),
-        ),
-    ]);
-    format!("{levels}\n\n{rest}")
-}
-
-fn recovery(figures: &RecoveryFigures) -> String {
-    let seconds = |seconds: f64| format!("{seconds:.3} s");
-    fields(&[
-        ("filled at", format!("{:.0} jobs/s", figures.filled_per_s)),
-        ("queued at the kill", figures.queued.to_string()),
-        ("first submit acknowledged", seconds(figures.first_submit_s)),
-        ("first job leased", seconds(figures.first_lease_s)),
-        ("99 % worked off", seconds(figures.most_drained_s)),
-        ("all worked off", seconds(figures.drained_s)),
-    ])
-}
-
-fn renewals(figures: &RenewalsFigures) -> String {
-    let rate = fields(&[
-        ("leases", figures.leases.to_string()),
-        ("leased at", format!("{:.0} jobs/s", figures.leased_per_s)),
-        ("renewed", format!("{:.0} leases/s", figures.renewals_per_s)),
-        ("messages", format!("{:.0} /s", figures.messages_per_s)),
-        ("told to stop", figures.stopped.to_string()),
-        ("told to ask again", figures.later.to_string()),
-    ]);
-    let times = spreads(&[("renewal answered", figures.answer)]);
-    format!("{rate}\n\n{times}")
-}
+const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
 /// One row for each kind of wait, in milliseconds.
 pub(super) fn spreads(rows: &[(&str, Option<Spread>)]) -> String {
@@ -440,7 +323,7 @@ mod tests {
         report.cost = Cost::default();
         let text = report.describe();
         assert!(text.contains("nodes          127.0.0.1:7101"), "{text}");
-        assert_eq!(text.matches("not known").count(), 4, "{text}");
+        assert_eq!(text.matches("not known").count(), 6, "{text}");
         let json = serde_json::to_value(&report).unwrap();
         assert!(json["sync_us"].is_null() && json["cost"]["server_cpu_us"].is_null());
     }

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use leasehold_api::v1;
 use leasehold_api::v1::submit_result::Result as Outcome;
 use leasehold_types::{ErrorCode, SessionId};
 use tonic::Status;
 
+use super::clock::now;
 use super::jobs::{Mint, Slices};
 use super::ledger::{Fact, JOBS_MAX, Ledger, Tally};
 use super::wire::Reported;
@@ -18,11 +19,15 @@ use super::wire::Reported;
 /// Errors by what was tried and the code that came of it, such as `submit: resource_exhausted`.
 pub(crate) type Errors = BTreeMap<String, u64>;
 
+/// Least time from an error to the next try: a cluster without a leader is not to be hammered.
+pub(super) const BREATH: Duration = Duration::from_millis(10);
+
 /// Shared by all connections of a run.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) mint: Mint,
     pub(super) ledger: Ledger,
+    began: Instant,
     next: AtomicU64,
     accepted: AtomicU64,
     completed: AtomicU64,
@@ -45,6 +50,7 @@ impl Run {
         Self {
             mint: Mint::new(random(), queue, payload_bytes),
             ledger: Ledger::new(),
+            began: now(),
             next: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             completed: AtomicU64::new(0),
@@ -52,6 +58,11 @@ impl Run {
             errors: Mutex::default(),
             slices: Mutex::default(),
         }
+    }
+
+    /// The queue that its jobs go through.
+    pub(super) fn queue(&self) -> &str {
+        self.mint.queue()
     }
 
     /// The next so many numbers; none once the ledger is full.
@@ -103,7 +114,7 @@ impl Run {
         if code.is_none_or(|code| !code.has_no_side_effects()) {
             self.ledger.note(number, Fact::Unsure);
         }
-        Duration::from_millis(error.retry_after_ms)
+        Duration::from_millis(error.retry_after_ms).max(BREATH)
     }
 
     /// A connection mints its jobs in these slices.
@@ -122,6 +133,16 @@ impl Run {
     /// Jobs that had a result handed in without an answer.
     pub(super) fn unconfirmed(&self) -> Vec<u64> {
         self.ledger.unconfirmed(self.handed_out())
+    }
+
+    /// The job was looked for in the end, and has not been done.
+    pub(super) fn missed(&self, number: u64) {
+        self.ledger.note(number, Fact::Missed);
+    }
+
+    /// Since its first job may have been submitted.
+    pub(super) fn age(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// The job was found to have ended.
@@ -218,6 +239,16 @@ impl Run {
     fn handed_out(&self) -> u64 {
         self.next.load(Ordering::Relaxed).min(JOBS_MAX)
     }
+}
+
+/// What became of the jobs of several runs, and their errors.
+pub(super) fn together(runs: &[&Run]) -> (Tally, Errors) {
+    let jobs = runs.iter().map(|run| run.tally());
+    let mut errors = Errors::new();
+    for (what, count) in runs.iter().flat_map(|run| run.errors()) {
+        *errors.entry(what).or_default() += count;
+    }
+    (jobs.fold(Tally::default(), Tally::and), errors)
 }
 
 /// A session id of a worker.

@@ -7,8 +7,18 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 
 use super::clock::now;
+
+/// How often jobs are sent, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// Jobs a second.
+    pub(super) rate: u64,
+    pub(super) warm_up: Duration,
+    pub(super) measured: Duration,
+}
 
 /// Evenly spaced sends.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +31,12 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(start: Instant, rate: u64, warm_up: Duration, measured: Duration) -> Self {
+    pub(super) fn new(start: Instant, pace: Pace) -> Self {
+        let Pace {
+            rate,
+            warm_up,
+            measured,
+        } = pace;
         let jobs_in = |span: Duration| {
             let jobs = u128::from(rate) * span.as_nanos() / 1_000_000_000;
             u64::try_from(jobs).unwrap_or(u64::MAX)
@@ -49,9 +64,13 @@ impl Schedule {
 }
 
 /// Starts a thread that gives each place to its sender when its time has come, round and round over the senders. A
-/// timer of tokio's has a grain of a millisecond, which is more than what is measured. It ends with the schedule, or
-/// when a sender's receiver is gone.
-pub(super) fn pace(schedule: Schedule, senders: Vec<UnboundedSender<u64>>) -> std::io::Result<()> {
+/// timer of tokio's has a grain of a millisecond, which is more than what is measured. It ends with the schedule, when it
+/// is told to, or when a sender's receiver is gone.
+pub(super) fn pace(
+    schedule: Schedule,
+    senders: Vec<UnboundedSender<u64>>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let thread = std::thread::Builder::new().name("pacer".to_owned());
     thread.spawn(move || {
         let places = (0..schedule.jobs).zip(senders.iter().cycle());
@@ -60,7 +79,7 @@ pub(super) fn pace(schedule: Schedule, senders: Vec<UnboundedSender<u64>>) -> st
             if !wait.is_zero() {
                 std::thread::sleep(wait);
             }
-            if sender.send(at).is_err() {
+            if stop.is_cancelled() || sender.send(at).is_err() {
                 return;
             }
         }
@@ -73,7 +92,12 @@ mod tests {
     use super::*;
 
     fn schedule(rate: u64) -> Schedule {
-        Schedule::new(now(), rate, Duration::from_secs(1), Duration::from_secs(2))
+        let pace = Pace {
+            rate,
+            warm_up: Duration::from_secs(1),
+            measured: Duration::from_secs(2),
+        };
+        Schedule::new(now(), pace)
     }
 
     #[test]
@@ -102,9 +126,18 @@ mod tests {
         let (senders, mut places): (Vec<_>, Vec<_>) = (0..3)
             .map(|_| tokio::sync::mpsc::unbounded_channel())
             .unzip();
-        pace(due, senders).unwrap();
+        pace(due, senders, CancellationToken::new()).unwrap();
         let first: Vec<u64> = std::iter::from_fn(|| places[0].blocking_recv()).collect();
         assert_eq!(first, [0, 3, 6, 9]);
         assert_eq!(places[1].blocking_recv(), Some(1));
+    }
+
+    #[test]
+    fn nothing_is_sent_once_the_pacer_is_told_to_stop() {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let (sender, mut places) = tokio::sync::mpsc::unbounded_channel();
+        pace(schedule(100_000), vec![sender], stop).unwrap();
+        assert_eq!(places.blocking_recv(), None);
     }
 }

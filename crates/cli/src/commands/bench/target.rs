@@ -9,12 +9,16 @@ use leasehold_types::ErrorCode;
 use tonic::transport::Channel;
 
 use super::nodes::Nodes;
-use crate::commands::reach;
+use crate::commands::reach::{self, millis};
+
+/// Longest that a call may take that is not measured: the cluster may be changing its leaders.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where load goes, and whose costs are counted.
 pub(super) struct Target {
+    /// Where clients connect.
     endpoints: Vec<Address>,
-    queue: String,
+    queue: QueuePlan,
     /// The nodes, where they are the bench's own.
     pub(super) nodes: Option<Nodes>,
 }
@@ -32,18 +36,32 @@ impl Target {
     pub(super) async fn new(
         endpoints: &[String],
         nodes: Option<Nodes>,
-        queue: &QueuePlan,
+        queue: QueuePlan,
     ) -> anyhow::Result<Self> {
-        let parsed = endpoints.iter().map(|endpoint| endpoint.parse());
-        let endpoints: Vec<Address> = parsed.collect::<Result<_, _>>()?;
-        let target = Self {
-            endpoints,
-            queue: queue.name.clone(),
+        let mut target = Self {
+            endpoints: addresses(endpoints)?,
+            queue,
             nodes,
         };
-        let made = create(&target.client()?, queue).await;
-        made.with_context(|| format!("queue {}", queue.name))?;
+        target.make(&target.queue).await?;
+        let stands = standing(&target.client()?, &target.queue.name).await;
+        target.queue = stands.with_context(|| format!("queue {}", target.queue.name))?;
         Ok(target)
+    }
+
+    /// Makes another queue with the same policy, and returns its name.
+    pub(super) async fn queue_beside(&self) -> anyhow::Result<String> {
+        let queue = QueuePlan {
+            name: format!("{}-beside", self.queue.name),
+            ..self.queue.clone()
+        };
+        self.make(&queue).await?;
+        Ok(queue.name)
+    }
+
+    async fn make(&self, queue: &QueuePlan) -> anyhow::Result<()> {
+        let made = create(&self.client()?, queue).await;
+        made.with_context(|| format!("queue {}", queue.name))
     }
 
     /// Connections go round over the endpoints.
@@ -55,13 +73,26 @@ impl Target {
         &self.endpoints
     }
 
+    /// Whose counters are read: all nodes of the bench's own, also those that no client connects to.
+    pub(super) fn counted(&self) -> anyhow::Result<Vec<Address>> {
+        match &self.nodes {
+            Some(nodes) => addresses(&nodes.endpoints()),
+            None => Ok(self.endpoints.clone()),
+        }
+    }
+
     pub(super) fn queue(&self) -> &str {
+        &self.queue.name
+    }
+
+    /// What the queue's policy says: one that was there already has its own.
+    pub(super) const fn policy(&self) -> &QueuePlan {
         &self.queue
     }
 
     /// An SDK client, for what is not measured.
     pub(super) fn client(&self) -> anyhow::Result<Client> {
-        client(self.endpoints.iter().map(Address::to_string))
+        client(self.endpoints.iter().map(Address::to_string), PATIENCE)
     }
 
     /// The processes whose costs are counted; empty for a cluster that is not the bench's own.
@@ -73,11 +104,17 @@ impl Target {
     }
 }
 
-/// An SDK client with time for a cluster that is starting.
-pub(super) fn client(endpoints: impl IntoIterator<Item = String>) -> anyhow::Result<Client> {
-    let client = Client::builder()
-        .endpoints(endpoints)
-        .timeout(Duration::from_secs(60));
+fn addresses(endpoints: &[String]) -> anyhow::Result<Vec<Address>> {
+    let parsed = endpoints.iter().map(|endpoint| endpoint.parse());
+    Ok(parsed.collect::<Result<_, _>>()?)
+}
+
+/// An SDK client that tries for so long.
+pub(super) fn client(
+    endpoints: impl IntoIterator<Item = String>,
+    patience: Duration,
+) -> anyhow::Result<Client> {
+    let client = Client::builder().endpoints(endpoints).timeout(patience);
     Ok(client.build()?)
 }
 
@@ -105,6 +142,21 @@ pub(super) async fn create(client: &Client, queue: &QueuePlan) -> Result<(), Cli
     }
 }
 
-pub(super) fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+/// The queue as it stands.
+async fn standing(client: &Client, name: &str) -> anyhow::Result<QueuePlan> {
+    let ask = |channel: Channel| {
+        let name = name.to_owned();
+        async move {
+            let request = v1::GetQueueRequest { name };
+            reach::admin(channel).get_queue(request).await
+        }
+    };
+    let answer = client.call(Kind::Read, ask).await?;
+    let policy = answer.queue.and_then(|queue| queue.policy);
+    let policy = policy.context("the answer has no policy")?;
+    Ok(QueuePlan {
+        name: name.to_owned(),
+        retain: Duration::from_millis(policy.retain_done_ms),
+        lease: Duration::from_millis(policy.lease_ms),
+    })
 }

@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::bail;
 use serde::Serialize;
 use tokio::time::sleep;
 
 use super::Bench;
 use super::args::ThroughputArgs;
 use super::clock::now;
-use super::cost::{Reading, logged};
+use super::cost::{Cost, Reading};
+use super::counters::logged;
 use super::drain::drain;
 use super::load::{Load, Plan};
-use super::report::{Cost, Figures, Measured};
+use super::report::{Figures, Measured, spreads};
 use super::run::Run;
 use super::times::{Spread, Times};
+use crate::output::fields;
 
 /// What a closed loop did.
 #[derive(Debug, Clone, Serialize)]
@@ -24,6 +27,21 @@ pub(crate) struct ThroughputFigures {
     pub(crate) seconds: f64,
     /// From sending a batch until all of it was acknowledged.
     pub(crate) submit_ack: Option<Spread>,
+}
+
+impl ThroughputFigures {
+    /// For people.
+    pub(crate) fn describe(&self) -> String {
+        let rate = fields(&[(
+            "completed",
+            format!(
+                "{:.0} jobs/s ({} in {:.1} s)",
+                self.jobs_per_s, self.jobs, self.seconds
+            ),
+        )]);
+        let times = spreads(&[("submit of a batch acknowledged", self.submit_ack)]);
+        format!("{rate}\n\n{times}")
+    }
 }
 
 /// When a measurement ends.
@@ -70,12 +88,9 @@ pub(super) async fn run(bench: &Bench, arguments: &ThroughputArgs) -> anyhow::Re
         seconds: window.took.as_secs_f64(),
         submit_ack: times.spread(),
     };
-    Ok(Measured {
-        figures: Figures::Throughput(figures),
-        cost: Cost::of(&window, (before, after), run.completed()),
-        jobs: run.tally(),
-        errors: run.errors(),
-    })
+    let figures = Figures::Throughput(figures);
+    let cost = Cost::of(&window, (&before, &after), run.completed());
+    Measured::after(bench, &[&run], figures, cost).await
 }
 
 /// Runs a loop from its start until all that it added is completed, and measures a window of it.
@@ -89,14 +104,16 @@ pub(super) async fn measure(
     let backlog = run.open();
     let mut load = Load::start(&bench.target, Arc::clone(run), plan).await?;
     let watch = bench.progress.watch(run);
-    let window = async {
-        sleep(warm_up).await;
-        window(bench, run, until).await
-    };
+    tokio::select! {
+        biased;
+        error = load.broken() => return Err(error),
+        () = sleep(warm_up) => {}
+    }
+    load.begin_to_measure();
     let window = tokio::select! {
         biased;
         error = load.broken() => return Err(error),
-        window = window => window,
+        window = window(bench, run, until) => window?,
     };
     let times = load.stop_submits().await?;
     drain(run, backlog, bench.patience()).await;
@@ -105,27 +122,57 @@ pub(super) async fn measure(
     Ok((window, times))
 }
 
-async fn window(bench: &Bench, run: &Run, until: Until) -> Window {
-    const LOOK_EVERY: Duration = Duration::from_millis(2);
+async fn window(bench: &Bench, run: &Run, until: Until) -> anyhow::Result<Window> {
     let (before, start, already) = (Reading::of(&bench.target), now(), run.completed());
     match until {
         Until::Elapsed(span) => sleep(span).await,
-        Until::Completed(jobs) => {
-            while run.completed() < already + jobs {
-                sleep(LOOK_EVERY).await;
-            }
-        }
+        Until::Completed(jobs) => completed(run, already + jobs, bench.patience()).await?,
     }
     let (took, jobs) = (start.elapsed(), run.completed() - already);
-    Window {
+    Ok(Window {
         jobs,
         took,
         before,
         after: Reading::of(&bench.target),
+    })
+}
+
+/// Until so many are, as long as any are.
+async fn completed(run: &Run, jobs: u64, patience: Duration) -> anyhow::Result<()> {
+    const LOOK_EVERY: Duration = Duration::from_millis(2);
+    let (mut seen, mut moved) = (run.completed(), now());
+    while seen < jobs {
+        sleep(LOOK_EVERY).await;
+        let so_far = run.completed();
+        if so_far > seen {
+            (seen, moved) = (so_far, now());
+        } else if moved.elapsed() > patience {
+            let errors = run.errors();
+            bail!("nothing was completed for {patience:?}: {errors:?}");
+        }
     }
+    Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
 pub(super) fn as_f64(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn cluster_that_completes_nothing_is_given_up() {
+        let run = Run::new("bench", 1);
+        let waited = completed(&run, 1, Duration::ZERO).await;
+        assert!(
+            waited
+                .unwrap_err()
+                .to_string()
+                .contains("nothing was completed")
+        );
+        assert!(completed(&run, 0, Duration::ZERO).await.is_ok());
+    }
 }

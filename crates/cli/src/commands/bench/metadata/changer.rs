@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use leasehold_api::v1::admin_client::AdminClient;
 use leasehold_api::{ApiError, v1};
@@ -16,14 +15,11 @@ use tonic::{Response, Status};
 
 use super::Counts;
 use crate::commands::bench::clock::now;
-use crate::commands::bench::run::Errors;
-use crate::commands::bench::target::{QueuePlan, create, millis};
+use crate::commands::bench::run::{BREATH, Errors};
+use crate::commands::bench::target::{QueuePlan, create};
 use crate::commands::bench::times::Times;
 use crate::commands::bench::wire::connect;
-use crate::commands::reach;
-
-/// After an error, before the next change: a cluster without a leader is not to be hammered.
-const BREATH: Duration = Duration::from_millis(10);
+use crate::commands::reach::{self, millis};
 
 /// The queue of one client.
 pub(crate) fn queue_name(prefix: &str, client: usize) -> String {

@@ -260,6 +260,13 @@ impl Unary {
         self.under_way.push(call.boxed());
     }
 
+    /// A call may give less than was asked for: the next asks for the rest.
+    fn leased(&mut self, jobs: usize) {
+        self.is_leasing = false;
+        let jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
+        self.lease(self.lease.jobs.saturating_sub(jobs));
+    }
+
     fn complete(&mut self, mut complete: v1::CompleteRequest) {
         complete.session.clone_from(&self.lease.session);
         let mut client = self.client.clone();
@@ -295,10 +302,7 @@ impl Unary {
         };
         Ok(match ended {
             Ended::Leased(assignments) => {
-                self.is_leasing = false;
-                if assignments.is_empty() {
-                    self.lease(self.lease.jobs);
-                }
+                self.leased(assignments.len());
                 assignments.into_iter().map(Heard::Assigned).collect()
             }
             Ended::Other(heard) => vec![heard],
@@ -321,6 +325,26 @@ impl From<v1::WriteAnswer> for Reported {
             job_id: answer.job_id,
             outcome,
             slot_back: answer.slot_back,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leasehold_client::Tcp;
+
+    #[tokio::test]
+    async fn calls_that_give_less_than_was_asked_for_are_followed_by_one_for_the_rest() {
+        let nobody = "127.0.0.1:1".parse().unwrap();
+        let client = WorkersClient::new(Tcp::endpoint(&nobody).unwrap().connect_lazy());
+        let mut unary = Unary::new(client, "bench", SessionId::from_random(1));
+        unary.lease(5);
+        for (given, rest) in [(2, 3), (0, 3), (3, 0)] {
+            unary.under_way.clear();
+            unary.leased(given);
+            assert_eq!(unary.lease.jobs, rest, "{given} given");
+            assert_eq!(unary.under_way.len(), usize::from(rest > 0));
         }
     }
 }
