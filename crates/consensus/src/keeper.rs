@@ -65,6 +65,13 @@ struct Progress {
     told: Option<Covered>,
 }
 
+impl Progress {
+    fn untold(&self) -> Option<u64> {
+        let covered = self.written.filter(|_| self.told < self.written)?;
+        Some(covered.index().unwrap_or(0))
+    }
+}
+
 /// What a checkpoint file holds.
 pub(crate) struct Loaded<M> {
     pub(crate) machine: M,
@@ -121,7 +128,6 @@ impl<M: Machine> Keeper<M> {
         if self.failed.set(why.clone()).is_ok() {
             tracing::error!(group = %self.group, error = %why, "checkpoint failed; the replica stops");
         }
-        self.shared.relieved();
     }
 
     /// A pinned view of the last checkpoint.
@@ -134,11 +140,6 @@ impl<M: Machine> Keeper<M> {
         self.store.receive(self.group)
     }
 
-    /// Index of the last entry that the checkpoint covers; 0 for none.
-    pub(crate) fn covered(&self) -> u64 {
-        self.progress().written.flatten().index().unwrap_or(0)
-    }
-
     /// The last entry that the log can do without.
     pub(crate) fn purgeable(&self, surplus: Option<u64>) -> Option<u64> {
         let covered = self.progress().told??.index;
@@ -146,13 +147,26 @@ impl<M: Machine> Keeper<M> {
         Some(self.pins.first().map_or(upto, |pinned| upto.min(pinned)))
     }
 
-    /// Writes what changed since the last checkpoint; says whether anything did.
-    pub(crate) fn write(&self) -> io::Result<bool> {
+    /// Writes what changed since the last checkpoint. Gives the index of the last entry that the checkpoint covers, if
+    /// openraft was not told of it.
+    pub(crate) fn write(&self) -> io::Result<Option<u64>> {
         let mut progress = self.progress();
-        match self.shared.has_applied_anything() {
-            true => self.write_under(&mut progress),
-            false => Ok(false),
+        if self.shared.has_applied_anything() {
+            self.write_under(&mut progress)?;
         }
+        Ok(progress.untold())
+    }
+
+    /// Writes a checkpoint unless there is room again by then, because of one that was under way. With nothing to write
+    /// there is nothing to wait for either.
+    pub(crate) fn make_room(&self) -> io::Result<()> {
+        let mut progress = self.progress();
+        while !self.shared.has_room() {
+            if !self.write_under(&mut progress)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -185,7 +199,6 @@ impl<M: Machine> Keeper<M> {
         for portion in written {
             self.shared.between_entries(|m| m.release(portion));
         }
-        self.shared.relieved();
         Ok(())
     }
 

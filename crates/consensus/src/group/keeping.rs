@@ -54,25 +54,28 @@ impl<M: Machine> Keeping<M> {
         }
     }
 
-    /// Takes a checkpoint if anything changed; says whether it did.
+    /// Takes a checkpoint if anything changed; says whether openraft knows of a new one.
     async fn keep(&mut self) -> bool {
         let keeper = Arc::clone(&self.keeper);
-        let written = elsewhere(move || keeper.write()).await;
-        if matches!(written, Ok(false)) {
+        let covered = match elsewhere(move || keeper.write()).await {
+            Ok(Some(covered)) => covered,
+            Ok(None) => return false,
+            Err(_) => {
+                // openraft then hears of it, and stops the group.
+                let _stopped = self.engine.trigger().snapshot().await;
+                return false;
+            }
+        };
+        if self.engine.trigger().snapshot().await.is_err() {
             return false;
         }
-        // After a failure too: openraft then hears of it, and stops the group.
-        if self.engine.trigger().snapshot().await.is_err() || written.is_err() {
-            return false;
-        }
-        self.await_told().await;
+        self.await_told(covered).await;
         self.purge().await;
         true
     }
 
-    /// Until openraft knows of the checkpoint: it purges nothing that it does not know to be covered.
-    async fn await_told(&mut self) {
-        let covered = self.keeper.covered();
+    /// Until openraft knows of a checkpoint: it purges nothing that it does not know to be covered.
+    async fn await_told(&mut self, covered: u64) {
         let knows =
             |status: &GroupStatus| status.snapshot >= covered || status.role == Role::Stopped;
         let _ended = self.status.wait_for(knows).await;

@@ -18,7 +18,7 @@ use crate::status::GroupStatus;
 use crate::timings::Timings;
 
 /// Far more simulated time than anything here may take: whoever waits longer waits in vain.
-const TOO_LONG: Duration = Duration::from_secs(120);
+pub(super) const TOO_LONG: Duration = Duration::from_secs(120);
 
 /// Checkpoints often, and nothing of the log kept that they cover.
 pub(super) const SOON: Retention = Retention {
@@ -156,6 +156,11 @@ impl Cluster {
 
     pub(super) fn log(&self, node: u64) -> &HeldLog {
         &self.remains[&NodeId::new(node)].log
+    }
+
+    /// Where a replica's checkpoints are.
+    pub(super) fn disk(&self, node: u64) -> &MemoryDisk {
+        &self.remains[&NodeId::new(node)].disk
     }
 
     /// A leader that a majority answers, with everybody who runs following it.
