@@ -91,11 +91,14 @@ impl<M: Machine> Shared<M> {
 
     /// Puts another machine in the place of this one.
     pub(crate) fn replace(&self, machine: M, meta: &SnapshotMeta) {
-        self.write(|state| {
-            state.machine = machine;
-            state.applied = meta.last_log_id;
-            state.membership = meta.last_membership.clone();
-        });
+        let mut state = State {
+            machine,
+            applied: meta.last_log_id,
+            membership: meta.last_membership.clone(),
+        };
+        self.write(|current| std::mem::swap(current, &mut state));
+        // Not under the lock: it may take long.
+        drop(state);
     }
 
     /// Waits until a checkpoint is due for what it would let go of.
@@ -178,12 +181,17 @@ impl<M: Machine> StateMachine<M> {
     /// while a start applies its log again, and later may be waiting for something that stands in the queue behind the
     /// very entry which is to be applied.
     async fn await_room(&self) -> io::Result<()> {
-        self.keeper.check()?;
-        if self.shared.has_room() {
-            return Ok(());
+        loop {
+            self.keeper.check()?;
+            if self.shared.has_room() {
+                return Ok(());
+            }
+            let keeper = Arc::clone(&self.keeper);
+            if elsewhere(move || keeper.make_room()).await? {
+                return Ok(());
+            }
+            self.keeper.wait_for_space().await?;
         }
-        let keeper = Arc::clone(&self.keeper);
-        elsewhere(move || keeper.make_room()).await
     }
 }
 
@@ -223,7 +231,7 @@ impl<M: Machine> RaftStateMachine<Types<M>> for StateMachine<M> {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        self.keeper.newest()
+        aside(|| self.keeper.newest())
     }
 }
 

@@ -64,8 +64,11 @@ impl<M: Machine> Group<M> {
     ) -> Result<(Vote, Snapshot), ReceiveError> {
         let malformed = |error: wire::MalformedMessage| ReceiveError::Malformed(error.to_string());
         let (vote, meta) = wire::read_snapshot(head).map_err(malformed)?;
-        let incoming = self.inner.keeper.receive()?;
-        let mut joiner = Joiner::new(M::TABLES, incoming.begin()?);
+        let (incoming, mut joiner) = aside(|| {
+            let incoming = self.inner.keeper.receive()?;
+            let joiner = Joiner::new(M::TABLES, incoming.begin()?);
+            Ok::<_, ReceiveError>((incoming, joiner))
+        })?;
         loop {
             let part = parts.next().await.ok_or_else(ended_early)??;
             if aside(|| joiner.join(part))? {
@@ -73,7 +76,7 @@ impl<M: Machine> Group<M> {
             }
         }
         aside(|| joiner.finish(&disk::encode_snapshot_header(&meta)))?;
-        let snapshot = Pack::arrived(incoming)?;
+        let snapshot = aside(|| Pack::arrived(incoming))?;
         Ok((vote, Snapshot { meta, snapshot }))
     }
 }
