@@ -7,31 +7,33 @@
 use std::fmt;
 use std::sync::Arc;
 
-use leasehold_storage::{Checkpoint, CheckpointError, CheckpointStore, LogStore, View};
+use leasehold_storage::{CheckpointError, CheckpointStore, LogStore, View};
 use leasehold_types::{GroupId, NodeId};
 use openraft::{Config, ConfigError, Raft};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
 
-use crate::aside::aside;
+use crate::aside::{aside, elsewhere};
 use crate::counts::CheckpointCounts;
-use crate::keeper::{self, Keeper, Loaded, Retention};
-use crate::log::Log;
-use crate::machine::{LoadError, Machine};
+use crate::keeper::{Keeper, Retention};
+use crate::machine::Machine;
 use crate::network::Network;
 use crate::state::{Shared, StateMachine};
 use crate::status::GroupStatus;
 use crate::timings::Timings;
 use crate::transport::Transport;
-use crate::types::{LogId, Runtime, SnapshotMeta, Types};
+use crate::types::{Runtime, Types};
 
 mod change;
 mod follow;
 mod keeping;
 mod propose;
+mod restored;
 mod serve;
 
 use follow::Followed;
 use keeping::Keeping;
+use restored::Restored;
 
 pub use change::ChangeError;
 pub use propose::{Applied, ProposeError, ReadError};
@@ -73,6 +75,14 @@ pub enum OpenGroupError {
         /// What was found, for people.
         reason: String,
     },
+    /// There is no room on the disk for what opening it has to write. Nothing is lost.
+    #[error("cannot open group {group}: {reason}")]
+    NoSpace {
+        /// Which group.
+        group: GroupId,
+        /// What was found, for people.
+        reason: String,
+    },
     /// The timings contradict each other: a bug in their table.
     #[error("impossible timings for group {group}")]
     Timings {
@@ -96,6 +106,8 @@ struct Inner<M: Machine> {
     state: Arc<Shared<M>>,
     keeper: Arc<Keeper<M>>,
     followed: Followed,
+    /// Takes checkpoints until the group stops.
+    keeping: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl<M: Machine> Clone for Group<M> {
@@ -113,7 +125,7 @@ impl<M: Machine> fmt::Debug for Group<M> {
 }
 
 impl<M: Machine> Group<M> {
-    /// Restores the replica from its snapshot and its log, and starts it. A replica of an empty store waits to be
+    /// Restores the replica from its checkpoint and its log, and starts it. A replica of an empty store waits to be
     /// added by the group's leader, or for [`Group::initialize`].
     ///
     /// # Errors
@@ -140,37 +152,16 @@ impl<M: Machine> Group<M> {
 
     async fn start(options: GroupOptions<M>, config: Config) -> Result<Self, OpenGroupError> {
         let (group, node, timings) = (options.group, options.node, options.timings);
-        let broken = |reason: String| OpenGroupError::Storage { group, reason };
-        let log = Log::open(group, options.log).map_err(|error| broken(error.to_string()))?;
-        let checkpoint = options.checkpoints.open(group);
-        let checkpoint = checkpoint.map_err(|error| broken(error.to_string()))?;
-        let loaded = load_from(&checkpoint).map_err(|error| broken(error.to_string()))?;
-        let written = loaded.as_ref().map(|loaded| loaded.meta.last_log_id);
-        let Loaded { machine, meta } = loaded.unwrap_or_else(|| Loaded {
-            machine: options.machine,
-            meta: SnapshotMeta::default(),
-        });
-        check_reach(group, &log, meta.last_log_id).map_err(broken)?;
         let retention = options.retention;
-        let state = Arc::new(Shared::new(machine, meta, retention.checkpoint_bytes));
-        let keeper = Keeper::new(
-            group,
-            state.clone(),
-            options.checkpoints,
-            checkpoint,
-            written,
-        );
-        let keeper = Arc::new(keeper);
-        let machine = StateMachine::new(state.clone(), keeper.clone());
         let network = Network {
-            transport: options.transport,
+            transport: Arc::clone(&options.transport),
             group,
             node,
             append_timeout: timings.rpc_ttl(),
         };
-        let engine = Raft::new(node.get(), Arc::new(config), network, log.clone(), machine)
-            .await
-            .map_err(|error| broken(error.to_string()))?;
+        let restored = aside(|| Restored::of(options))?;
+        let engine = restored.start(network, config).await?;
+        let Restored { log, state, keeper } = restored;
         let followed = Followed::start(&engine, timings).await;
         let keeping = Keeping {
             engine: engine.clone(),
@@ -180,17 +171,19 @@ impl<M: Machine> Group<M> {
             status: followed.status.clone(),
             retention,
         };
-        tokio::spawn(keeping.run());
+        let keeping = Mutex::new(Some(tokio::spawn(keeping.run())));
+        let inner = Inner {
+            group,
+            node,
+            timings,
+            engine,
+            state,
+            keeper,
+            followed,
+            keeping,
+        };
         Ok(Self {
-            inner: Arc::new(Inner {
-                group,
-                node,
-                timings,
-                engine,
-                state,
-                keeper,
-                followed,
-            }),
+            inner: Arc::new(inner),
         })
     }
 
@@ -250,37 +243,29 @@ impl<M: Machine> Group<M> {
 
     /// Ends the replica with the next entry, because of what its checkpoint says.
     pub(crate) fn fail(&self, error: &dyn std::error::Error) {
-        self.inner.keeper.fail(error);
+        let _told_with_the_next_entry = self.inner.keeper.fail(error);
     }
 
-    /// Stops the replica and waits until it has. Proposals under way end as [`ProposeError::Unknown`].
+    /// Stops the replica and waits until it has; no checkpoint of it is being written then. Proposals under way end as
+    /// [`ProposeError::Unknown`].
     pub async fn shutdown(&self) {
-        if let Err(error) = self.inner.engine.shutdown().await {
+        let Inner {
+            engine,
+            keeper,
+            keeping,
+            ..
+        } = self.inner.as_ref();
+        // First: what waits for room on the disk would keep the engine from hearing.
+        keeper.close();
+        if let Err(error) = engine.shutdown().await {
             tracing::warn!(group = %self.inner.group, %error, "group did not stop cleanly");
         }
+        if let Some(keeping) = keeping.lock().await.take() {
+            let _ended = keeping.await;
+        }
+        let keeper = Arc::clone(keeper);
+        elsewhere(move || keeper.settle()).await;
     }
-}
-
-fn load_from<M: Machine>(checkpoint: &Checkpoint) -> Result<Option<Loaded<M>>, LoadError> {
-    let view = checkpoint.view()?;
-    aside(|| keeper::load(&view))
-}
-
-/// A checkpoint that ends before the log begins is not this log's: an old copy, or one that lost what came after.
-fn check_reach<M: Machine>(
-    group: GroupId,
-    log: &Log<M>,
-    covered: Option<LogId>,
-) -> Result<(), String> {
-    let purged = log.purged().map_err(|error| error.to_string())?;
-    if purged <= covered {
-        return Ok(());
-    }
-    let until = covered.map_or(0, |id| id.index);
-    let from = purged.map_or(0, |id| id.index + 1);
-    Err(format!(
-        "file checkpoint-{group} ends at entry {until}, or is missing, and the log begins at {from}: entries between them are lost"
-    ))
 }
 
 /// One seed for a whole cluster must not make its replicas stand for election at the same instant.

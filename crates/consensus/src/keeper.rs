@@ -4,24 +4,38 @@
 //! applying: the machine is frozen, which is quick, and taken a portion at a time between entries. openraft is told
 //! afterwards, so that it knows which entries the log may do without, and never asks for a checkpoint itself.
 //!
-//! What must hold: what is told to openraft is durable; a checkpoint that could not be written ends the replica, because
-//! the machine counts it as written; entries that a checkpoint under way to another replica will need are not purged.
+//! What must hold: what is told to openraft is durable; a checkpoint that the disk refused ends the replica, because the
+//! machine counts it as written, and one that there was no room for is kept and written again; entries that a checkpoint
+//! under way to another replica will need are not purged.
 
-use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use leasehold_storage::{Checkpoint, CheckpointError, CheckpointStore, View};
 use leasehold_types::GroupId;
 use openraft::LogIdOptionExt;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::counts::CheckpointCounts;
 use crate::disk;
-use crate::machine::{LoadError, Machine};
+use crate::machine::Machine;
 use crate::snapshot::{Pack, copy_rows};
 use crate::state::{Covered, Shared};
 use crate::types::{Snapshot, SnapshotMeta};
+
+mod draft;
+mod pins;
+
+use draft::Draft;
+use pins::Pins;
+
+pub(crate) use pins::Pin;
+
+/// How long after there was no room on the disk it is tried again.
+pub(crate) const SPACE_AGAIN: Duration = Duration::from_secs(5);
 
 /// When checkpoints are taken, and how much of the log is kept besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,38 +65,66 @@ pub(crate) struct Keeper<M: Machine> {
     shared: Arc<Shared<M>>,
     store: Arc<CheckpointStore>,
     checkpoint: Checkpoint,
-    progress: Mutex<Progress>,
+    progress: Mutex<Progress<M>>,
     pins: Arc<Pins>,
     counts: Arc<CheckpointCounts>,
+    stage: watch::Sender<Stage>,
     /// Why no checkpoint can be written any more.
     failed: OnceLock<String>,
 }
 
+/// Where the replica is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It applies its log again: nobody waits for room on the disk.
+    Opening,
+    Serving,
+    /// No checkpoint is begun any more.
+    Closed,
+}
+
 /// How far checkpoints are; the lock also keeps two from being written at once.
-#[derive(Default)]
-struct Progress {
+struct Progress<M: Machine> {
     /// What the checkpoint covers; none while there is none.
     written: Option<Covered>,
     /// What openraft was told of.
     told: Option<Covered>,
+    /// What there was no room for.
+    draft: Option<Draft<M>>,
 }
 
-/// What a checkpoint file holds.
-pub(crate) struct Loaded<M> {
-    pub(crate) machine: M,
-    pub(crate) meta: SnapshotMeta,
+impl<M: Machine> Progress<M> {
+    fn untold(&self) -> Option<u64> {
+        let covered = self.written.filter(|_| self.told < self.written)?;
+        Some(covered.index().unwrap_or(0))
+    }
 }
 
-/// The machine of a checkpoint; none of an empty one.
-pub(crate) fn load<M: Machine>(view: &View) -> Result<Option<Loaded<M>>, LoadError> {
-    let Some(head) = view.head() else {
-        return Ok(None);
-    };
-    let meta = disk::decode_snapshot_header(head);
-    let meta = meta.map_err(|error| crate::MachineError::new("checkpoint", error))?;
-    let machine = M::load(view)?;
-    Ok(Some(Loaded { machine, meta }))
+type Attempt<M> = (Draft<M>, Result<(), CheckpointError>);
+
+/// What came of writing a checkpoint, where the replica goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Durable,
+    /// There was nothing new.
+    Nothing,
+    /// There is no room: certainly nothing was done, and the same is to be written once there is.
+    NoSpace,
 }
+
+/// How checkpoints stand for those who take them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The last entry that the checkpoint covers, if openraft was not told of it.
+    pub(crate) untold: Option<u64>,
+    /// The disk has no room for the next one.
+    pub(crate) is_starved: bool,
+}
+
+/// Something panicked, which has said so itself.
+#[derive(Debug, thiserror::Error)]
+#[error("writing it panicked")]
+struct Panicked;
 
 impl<M: Machine> Keeper<M> {
     /// Keeps the checkpoint of a group, whose machine was just loaded from it.
@@ -96,6 +138,7 @@ impl<M: Machine> Keeper<M> {
         let progress = Progress {
             written,
             told: written,
+            draft: None,
         };
         Self {
             group,
@@ -105,8 +148,28 @@ impl<M: Machine> Keeper<M> {
             progress: Mutex::new(progress),
             pins: Arc::default(),
             counts: Arc::default(),
+            stage: watch::Sender::new(Stage::Opening),
             failed: OnceLock::new(),
         }
+    }
+
+    /// The replica is open: from now on it may wait for room on the disk.
+    pub(crate) fn serve(&self) {
+        self.stage.send_replace(Stage::Serving);
+    }
+
+    /// No checkpoint is begun from now on, and nobody waits for room any more.
+    pub(crate) fn close(&self) {
+        self.stage.send_replace(Stage::Closed);
+    }
+
+    fn is_closed(&self) -> bool {
+        *self.stage.borrow() == Stage::Closed
+    }
+
+    /// Returns once what was under way is over.
+    pub(crate) fn settle(&self) {
+        drop(self.progress());
     }
 
     /// Refuses once a checkpoint could not be written.
@@ -118,18 +181,30 @@ impl<M: Machine> Keeper<M> {
     }
 
     /// From now on nothing is applied and no checkpoint written: what is in memory and what is on disk do not agree, or
-    /// what is on disk cannot be read.
-    pub(crate) fn fail(&self, error: &dyn std::error::Error) {
+    /// what is on disk cannot be read. Gives what those hear who ask for either.
+    pub(crate) fn fail(&self, error: &dyn std::error::Error) -> io::Error {
         let why = format!("checkpoint of group {}: {}", self.group, causes(error));
         if self.failed.set(why.clone()).is_ok() {
             tracing::error!(group = %self.group, error = %why, "checkpoint failed; the replica stops");
         }
-        self.shared.relieved();
+        io::Error::other(why)
+    }
+
+    /// Does something to the checkpoint; a panic is a failure as any other.
+    fn guarded<R>(&self, work: impl FnOnce() -> R) -> io::Result<R> {
+        catch_unwind(AssertUnwindSafe(work)).map_err(|_| self.fail(&Panicked))
     }
 
     /// A pinned view of the last checkpoint.
     pub(crate) fn view(&self) -> Result<View, CheckpointError> {
-        self.checkpoint.view()
+        match self.checkpoint.view() {
+            // Only until the writing that found it so is over: what was committed is there.
+            Err(CheckpointError::Full { .. }) => {
+                let _over = self.progress();
+                self.checkpoint.view()
+            }
+            view => view,
+        }
     }
 
     /// What checkpoints and snapshots have come to.
@@ -142,11 +217,6 @@ impl<M: Machine> Keeper<M> {
         self.store.receive(self.group)
     }
 
-    /// Index of the last entry that the checkpoint covers; 0 for none.
-    pub(crate) fn covered(&self) -> u64 {
-        self.progress().written.flatten().index().unwrap_or(0)
-    }
-
     /// The last entry that the log can do without.
     pub(crate) fn purgeable(&self, surplus: Option<u64>) -> Option<u64> {
         let covered = self.progress().told??.index;
@@ -154,60 +224,122 @@ impl<M: Machine> Keeper<M> {
         Some(self.pins.first().map_or(upto, |pinned| upto.min(pinned)))
     }
 
-    /// Writes what changed since the last checkpoint; says whether anything did.
-    pub(crate) fn write(&self) -> io::Result<bool> {
+    /// Writes what changed since the last checkpoint, or what there was no room for.
+    pub(crate) fn write(&self) -> io::Result<Standing> {
         let mut progress = self.progress();
-        match self.shared.has_applied_anything() {
-            true => self.write_under(&mut progress),
-            false => Ok(false),
+        if self.shared.has_applied_anything() {
+            self.write_under(&mut progress)?;
+        }
+        Ok(Standing {
+            untold: progress.untold(),
+            is_starved: progress.draft.is_some(),
+        })
+    }
+
+    /// Writes checkpoints until there is room in memory again, which one that was under way may have made; with nothing
+    /// to write there is nothing to wait for either. Says false when the disk has no room.
+    pub(crate) fn make_room(&self) -> io::Result<bool> {
+        let mut progress = self.progress();
+        while !self.shared.has_room() {
+            self.check_open()?;
+            match self.write_under(&mut progress)? {
+                Written::Durable => {}
+                Written::Nothing => break,
+                Written::NoSpace => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits until it is worth looking for room on the disk again. Refuses once the replica is closed.
+    pub(crate) async fn wait_for_space(&self) -> io::Result<()> {
+        let mut stage = self.stage.subscribe();
+        let closed = stage.wait_for(|stage| *stage == Stage::Closed);
+        let _waited = timeout(SPACE_AGAIN, closed).await;
+        self.check_open()
+    }
+
+    fn check_open(&self) -> io::Result<()> {
+        match self.is_closed() {
+            true => Err(io::Error::other("the replica was shut down")),
+            false => Ok(()),
         }
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        // What a panic leaves behind is a checkpoint that came to nothing: it is marked as failed below.
+    /// Whether there was no room on the disk when it was last needed.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.progress().draft.is_some()
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress<M>> {
+        // Panics are caught within, and end the replica.
         let progress = self.progress.lock();
         progress.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_under(&self, progress: &mut Progress) -> io::Result<bool> {
+    fn write_under(&self, progress: &mut Progress<M>) -> io::Result<Written> {
         self.check()?;
-        let Some((frozen, meta)) = self.shared.freeze(progress.written) else {
-            return Ok(false);
-        };
-        let written = self.write_frozen(frozen, &meta);
-        if let Err(error) = written {
-            self.fail(&error);
-            return self.check().map(|()| false);
+        if self.is_closed() {
+            return Ok(Written::Nothing);
         }
-        progress.written = Some(meta.last_log_id);
-        Ok(true)
+        let had_no_room = progress.draft.is_some();
+        match self.try_to_write(progress)? {
+            None => Ok(Written::Nothing),
+            Some((draft, Ok(()))) => {
+                progress.written = Some(draft.covers());
+                if had_no_room {
+                    tracing::info!(group = %self.group, "there is room for checkpoints again");
+                }
+                Ok(Written::Durable)
+            }
+            Some((draft, Err(error @ CheckpointError::Full { .. }))) => {
+                progress.draft = Some(draft);
+                self.go_without_space(&error, had_no_room)
+            }
+            Some((_, Err(error))) => Err(self.fail(&error)),
+        }
     }
 
-    fn write_frozen(&self, frozen: M::Frozen, meta: &SnapshotMeta) -> Result<(), CheckpointError> {
-        let _under_way = self.counts.write();
-        let mut writing = self.checkpoint.begin()?;
-        let (mut frozen, mut written) = (frozen, Vec::new());
-        while let Some(portion) = self.shared.between_entries(|m| m.take(&mut frozen)) {
-            written.push(M::write(portion, &mut writing)?);
+    /// What is to be written, and what came of it; none when there is nothing.
+    fn try_to_write(&self, progress: &mut Progress<M>) -> io::Result<Option<Attempt<M>>> {
+        let (last, left) = (progress.written, progress.draft.take());
+        self.guarded(|| {
+            let mut draft = left.or_else(|| self.shared.freeze(last).map(Draft::new))?;
+            let _under_way = self.counts.write();
+            let written = draft.write(&self.shared, &self.checkpoint);
+            Some((draft, written))
+        })
+    }
+
+    /// What changed stays in memory as long as that has room.
+    fn go_without_space(&self, error: &CheckpointError, is_old: bool) -> io::Result<Written> {
+        let error = causes(error);
+        if *self.stage.borrow() == Stage::Opening {
+            return Err(io::Error::other(error));
         }
-        writing.commit(&disk::encode_snapshot_header(meta))?;
-        for portion in written {
-            self.shared.between_entries(|m| m.release(portion));
+        if !is_old {
+            tracing::warn!(
+                group = %self.group,
+                error,
+                "no room for a checkpoint: what changed stays in memory until there is"
+            );
         }
-        self.shared.relieved();
-        Ok(())
+        Ok(Written::NoSpace)
     }
 
     /// Gives back room that the file no longer needs, if that is worth it.
     pub(crate) fn compact(&self) {
         let progress = self.progress();
-        if let Err(error) = self.checkpoint.compact_if_worth() {
+        if self.is_closed() {
+            return;
+        }
+        if let Ok(Err(error)) = self.guarded(|| self.checkpoint.compact_if_worth()) {
             tracing::warn!(group = %self.group, %error, "checkpoint not compacted");
         }
         drop(progress);
     }
 
-    /// The last checkpoint, for openraft to know of; a new one if it knows that already.
+    /// The last checkpoint, for openraft to know of; a new one if it knows that already and there is room for one.
     pub(crate) fn tell(&self) -> io::Result<Snapshot> {
         let mut progress = self.progress();
         if progress.told >= progress.written {
@@ -221,7 +353,7 @@ impl<M: Machine> Keeper<M> {
 
     /// The last checkpoint, pinned, and the log after it with it.
     pub(crate) fn newest(&self) -> io::Result<Option<Snapshot>> {
-        let view = self.checkpoint.view().map_err(io::Error::other)?;
+        let view = self.view().map_err(io::Error::other)?;
         let Some(head) = view.head() else {
             return Ok(None);
         };
@@ -236,6 +368,7 @@ impl<M: Machine> Keeper<M> {
     /// Switches to a checkpoint of the leader's: on the disk first, then in memory.
     pub(crate) fn install(&self, meta: &SnapshotMeta, pack: Pack) -> io::Result<()> {
         let mut progress = self.progress();
+        self.check_open()?;
         let incoming = match pack.received() {
             Some(received) => received,
             None => self.copy(meta, &pack)?,
@@ -250,10 +383,12 @@ impl<M: Machine> Keeper<M> {
         self.counts.install();
         progress.written = Some(meta.last_log_id);
         progress.told = progress.written;
+        progress.draft = None;
         Ok(())
     }
 
-    /// A snapshot that did not come over the network: its rows are copied.
+    /// A snapshot that did not come over the network: its rows are copied. Only openraft's conformance suite has such;
+    /// a start loads the machine from the checkpoint, so that there is nothing to install.
     fn copy(&self, meta: &SnapshotMeta, pack: &Pack) -> io::Result<Checkpoint> {
         let incoming = self.receive().map_err(io::Error::other)?;
         let mut writing = incoming.begin().map_err(io::Error::other)?;
@@ -273,46 +408,4 @@ fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Checkpoints in use, by the last entry that they cover.
-#[derive(Default)]
-pub(crate) struct Pins {
-    users: Mutex<BTreeMap<u64, usize>>,
-}
-
-impl Pins {
-    fn users(&self) -> MutexGuard<'_, BTreeMap<u64, usize>> {
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn pin(self: &Arc<Self>, index: u64) -> Pin {
-        *self.users().entry(index).or_default() += 1;
-        Pin {
-            pins: Arc::clone(self),
-            index,
-        }
-    }
-
-    fn first(&self) -> Option<u64> {
-        self.users().first_key_value().map(|(index, _)| *index)
-    }
-}
-
-/// Keeps the log after an entry for as long as it lives.
-pub(crate) struct Pin {
-    pins: Arc<Pins>,
-    index: u64,
-}
-
-impl Drop for Pin {
-    fn drop(&mut self) {
-        let mut users = self.pins.users();
-        if let Some(count) = users.get_mut(&self.index) {
-            *count -= 1;
-            if *count == 0 {
-                users.remove(&self.index);
-            }
-        }
-    }
 }

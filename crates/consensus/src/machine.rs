@@ -46,14 +46,17 @@ pub trait Machine: Send + Sync + Sized + 'static {
     fn freeze(&mut self) -> Self::Frozen;
 
     /// The next portion of what changed since the last checkpoint, as it was at the freeze; none at the end. What was
-    /// taken counts as written: when it comes to nothing after all, the machine is not used any further.
+    /// taken counts as written, and is kept until it is: when it comes to nothing after all, the machine is not used any
+    /// further.
     fn take(&mut self, frozen: &mut Self::Frozen) -> Option<Self::Portion>;
 
     /// Encodes and writes a portion.
     ///
     /// # Errors
-    /// When the checkpoint cannot be written. The replica then stops.
-    fn write(portion: Self::Portion, into: &mut Writing) -> Result<Self::Written, CheckpointError>;
+    /// When the checkpoint cannot be written. For want of room the same portion is written again later; else the replica
+    /// stops.
+    fn write(portion: &Self::Portion, into: &mut Writing)
+    -> Result<Self::Written, CheckpointError>;
 
     /// A portion is durable: what it holds need no longer be in memory.
     fn release(&mut self, written: Self::Written);

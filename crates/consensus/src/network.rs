@@ -305,6 +305,8 @@ impl<M: Machine> RaftNetworkV2<Types<M>> for Peer {
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types<M>>, StreamingError<Types<M>>> {
         let head = wire::snapshot_message(&vote, &snapshot.meta);
+        // Until the answer: the follower has still to load what it was sent, and then needs the log after it.
+        let _pin = snapshot.snapshot.pin();
         let parts = snapshot::parts(snapshot.snapshot, M::TABLES);
         let Network {
             transport, group, ..

@@ -30,7 +30,7 @@ pub(crate) struct Pack {
 #[derive(Clone)]
 enum Origin {
     /// Ours, with the log after it.
-    Kept { _pin: Arc<Pin> },
+    Kept { pin: Arc<Pin> },
     /// The leader's, in a file of its own.
     Received(Checkpoint),
 }
@@ -43,9 +43,7 @@ impl fmt::Debug for Pack {
 
 impl Pack {
     pub(crate) fn pinned(view: View, pin: Pin) -> Self {
-        let from = Origin::Kept {
-            _pin: Arc::new(pin),
-        };
+        let from = Origin::Kept { pin: Arc::new(pin) };
         Self { view, from }
     }
 
@@ -53,6 +51,14 @@ impl Pack {
         let view = checkpoint.view()?;
         let from = Origin::Received(checkpoint);
         Ok(Self { view, from })
+    }
+
+    /// What keeps the log after it, if it is ours.
+    pub(crate) fn pin(&self) -> Option<Arc<Pin>> {
+        match &self.from {
+            Origin::Kept { pin } => Some(Arc::clone(pin)),
+            Origin::Received(_) => None,
+        }
     }
 
     pub(crate) fn view(&self) -> &View {
@@ -68,7 +74,7 @@ impl Pack {
     }
 }
 
-/// Copies all rows of some tables.
+/// Copies all rows of some tables: for openraft's conformance suite, which hands a checkpoint about within a process.
 pub(crate) fn copy_rows(
     view: &View,
     tables: &[Table],
@@ -86,11 +92,10 @@ pub(crate) fn copy_rows(
 /// Some rows on their way, or why there are no more.
 pub type SnapshotParts = BoxStream<'static, io::Result<v1::RaftSnapshotRows>>;
 
-/// Cuts a checkpoint into parts, reading as they are asked for.
+/// Cuts a checkpoint into parts, reading as they are asked for. The log after it is for the caller to keep.
 pub(crate) fn parts(pack: Pack, tables: &'static [Table]) -> SnapshotParts {
     let cutter = Cutter {
-        view: pack.view.clone(),
-        _pack: pack,
+        view: pack.view,
         tables: tables.iter(),
         current: None,
         held_over: None,
@@ -110,8 +115,6 @@ pub(crate) fn parts(pack: Pack, tables: &'static [Table]) -> SnapshotParts {
 
 struct Cutter {
     view: View,
-    /// Pins the log for as long as parts are asked for.
-    _pack: Pack,
     tables: std::slice::Iter<'static, Table>,
     current: Option<(Table, Rows)>,
     /// A row that did not fit into the last part.

@@ -16,9 +16,8 @@ use openraft::RaftSnapshotBuilder;
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
-use crate::aside::aside;
+use crate::aside::{aside, elsewhere};
 use crate::disk;
 use crate::keeper::Keeper;
 use crate::machine::Machine;
@@ -32,8 +31,6 @@ pub(crate) struct Shared<M> {
     state: RwLock<State<M>>,
     /// Rung when enough has changed that a checkpoint is due.
     due: Notify,
-    /// Rung when a checkpoint let go of something.
-    relief: Notify,
     checkpoint_bytes: u64,
 }
 
@@ -57,7 +54,6 @@ impl<M: Machine> Shared<M> {
         Self {
             state: RwLock::new(state),
             due: Notify::new(),
-            relief: Notify::new(),
             checkpoint_bytes,
         }
     }
@@ -95,12 +91,14 @@ impl<M: Machine> Shared<M> {
 
     /// Puts another machine in the place of this one.
     pub(crate) fn replace(&self, machine: M, meta: &SnapshotMeta) {
-        self.write(|state| {
-            state.machine = machine;
-            state.applied = meta.last_log_id;
-            state.membership = meta.last_membership.clone();
-        });
-        self.relief.notify_waiters();
+        let mut state = State {
+            machine,
+            applied: meta.last_log_id,
+            membership: meta.last_membership.clone(),
+        };
+        self.write(|current| std::mem::swap(current, &mut state));
+        // Not under the lock: it may take long.
+        drop(state);
     }
 
     /// Waits until a checkpoint is due for what it would let go of.
@@ -108,21 +106,14 @@ impl<M: Machine> Shared<M> {
         self.due.notified().await;
     }
 
-    /// A checkpoint let go of something.
-    pub(crate) fn relieved(&self) {
-        self.relief.notify_waiters();
-    }
-
-    /// None while there is room for another entry; else what rings when there may be: entries come faster than the disk
-    /// takes them.
-    fn wait_for_room(&self) -> Option<Notified<'_>> {
-        // First, so that nothing is missed between looking and waiting.
-        let relief = self.relief.notified();
+    /// Whether another entry may be applied: not while too much is in memory that no checkpoint has yet. Calls for a
+    /// checkpoint as soon as one is due.
+    pub(crate) fn has_room(&self) -> bool {
         let unsaved = self.read(M::unsaved_bytes);
         if unsaved >= self.checkpoint_bytes {
             self.due.notify_one();
         }
-        (unsaved >= limits::UNSAVED_BYTES).then_some(relief)
+        unsaved < limits::UNSAVED_BYTES
     }
 
     fn apply(&self, entry: Entry<M>) -> io::Result<Option<M::Outcome>> {
@@ -184,14 +175,23 @@ impl<M: Machine> StateMachine<M> {
         Self { shared, keeper }
     }
 
-    /// Refuses once no checkpoint can be written: then there will never be room.
+    /// Entries that come faster than the disk takes them wait for it. Refuses once no checkpoint can be written.
+    ///
+    /// SUBTLE: it waits for nobody and writes the checkpoint itself. Whoever takes checkpoints otherwise is not there yet
+    /// while a start applies its log again, and later may be waiting for something that stands in the queue behind the
+    /// very entry which is to be applied.
     async fn await_room(&self) -> io::Result<()> {
-        self.keeper.check()?;
-        while let Some(relief) = self.shared.wait_for_room() {
-            relief.await;
+        loop {
             self.keeper.check()?;
+            if self.shared.has_room() {
+                return Ok(());
+            }
+            let keeper = Arc::clone(&self.keeper);
+            if elsewhere(move || keeper.make_room()).await? {
+                return Ok(());
+            }
+            self.keeper.wait_for_space().await?;
         }
-        Ok(())
     }
 }
 
@@ -231,7 +231,7 @@ impl<M: Machine> RaftStateMachine<Types<M>> for StateMachine<M> {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        self.keeper.newest()
+        aside(|| self.keeper.newest())
     }
 }
 

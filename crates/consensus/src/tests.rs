@@ -11,6 +11,7 @@ mod faults;
 mod members;
 mod outcomes;
 mod recovery;
+mod room;
 mod traps;
 
 pub(crate) use counter::Counter;

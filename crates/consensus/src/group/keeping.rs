@@ -7,14 +7,15 @@ use tokio::time::sleep;
 
 use super::Engine;
 use crate::aside::elsewhere;
-use crate::keeper::{Keeper, Retention};
+use crate::keeper::{Keeper, Retention, SPACE_AGAIN, Standing};
 use crate::log::Log;
 use crate::machine::Machine;
 use crate::state::Shared;
 use crate::status::{GroupStatus, Role};
 
-/// A compaction is thought of after so many checkpoints: it may copy the whole file.
-const CHECKPOINTS_A_COMPACTION: u32 = 64;
+/// A compaction is thought of after so many checkpoints in a row that nobody called for: it may copy the whole file, and
+/// no checkpoint is written meanwhile. A group that fills the memory in that time has better things to do.
+const CALM_CHECKPOINTS: u32 = 64;
 
 pub(super) struct Keeping<M: Machine> {
     pub(super) engine: Engine<M>,
@@ -25,62 +26,105 @@ pub(super) struct Keeping<M: Machine> {
     pub(super) retention: Retention,
 }
 
+/// Why a checkpoint is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    /// The time has come.
+    Time,
+    /// It has enough to let go of.
+    Due,
+    /// The group has stopped.
+    Ended,
+}
+
+/// What came of looking at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// openraft knows of a new one.
+    Told,
+    Nothing,
+    /// The disk has no room for one.
+    Starved,
+}
+
 impl<M: Machine> Keeping<M> {
     /// Runs until the group stops.
     pub(super) async fn run(mut self) {
-        let mut taken = 0_u32;
-        while self.wait().await {
-            if !self.keep().await {
-                continue;
+        let (mut calm, mut kept) = (0_u32, Kept::Nothing);
+        loop {
+            let call = self.wait(kept).await;
+            if call == Call::Ended {
+                return;
             }
-            taken += 1;
-            if taken.is_multiple_of(CHECKPOINTS_A_COMPACTION) {
+            kept = self.keep().await;
+            calm = match (call, kept) {
+                (Call::Time, Kept::Told) => calm + 1,
+                (Call::Time, Kept::Nothing) => calm,
+                (Call::Due | Call::Ended, _) | (_, Kept::Starved) => 0,
+            };
+            if calm == CALM_CHECKPOINTS {
+                calm = 0;
                 let keeper = Arc::clone(&self.keeper);
                 elsewhere(move || keeper.compact()).await;
             }
         }
     }
 
-    /// Until a checkpoint is due; says whether the group still runs.
-    async fn wait(&mut self) -> bool {
+    /// Until a checkpoint is to be looked at. Without room on the disk nobody can call for one.
+    async fn wait(&mut self, last: Kept) -> Call {
+        let is_starved = last == Kept::Starved;
+        let pause = match is_starved {
+            true => SPACE_AGAIN,
+            false => self.retention.checkpoint_every,
+        };
         tokio::select! {
             biased;
             ended = self.status.wait_for(|status| status.role == Role::Stopped) => {
                 drop(ended);
-                false
+                Call::Ended
             }
-            () = self.shared.due() => true,
-            () = sleep(self.retention.checkpoint_every) => true,
+            () = self.shared.due(), if !is_starved => Call::Due,
+            () = sleep(pause) => Call::Time,
         }
     }
 
-    /// Takes a checkpoint if anything changed; says whether it did.
-    async fn keep(&mut self) -> bool {
+    /// Takes a checkpoint if anything changed, tells openraft of it, and purges the log behind it.
+    async fn keep(&mut self) -> Kept {
         let keeper = Arc::clone(&self.keeper);
         let written = elsewhere(move || keeper.write()).await;
-        if matches!(written, Ok(false)) {
-            return false;
+        match written {
+            Ok(Standing {
+                untold: Some(covered),
+                ..
+            }) => self.tell(covered).await,
+            Ok(standing) if standing.is_starved => Kept::Starved,
+            Ok(_) => Kept::Nothing,
+            Err(_) => {
+                // openraft then hears of it, and stops the group.
+                let _stopped = self.engine.trigger().snapshot().await;
+                Kept::Nothing
+            }
         }
-        // After a failure too: openraft then hears of it, and stops the group.
-        if self.engine.trigger().snapshot().await.is_err() || written.is_err() {
-            return false;
-        }
-        self.await_told().await;
-        self.purge().await;
-        true
     }
 
-    /// Until openraft knows of the checkpoint: it purges nothing that it does not know to be covered.
-    async fn await_told(&mut self) {
-        let covered = self.keeper.covered();
+    /// Lets openraft know of a checkpoint: it purges nothing that it does not know to be covered.
+    async fn tell(&mut self, covered: u64) -> Kept {
+        if self.engine.trigger().snapshot().await.is_err() {
+            return Kept::Nothing;
+        }
         let knows =
             |status: &GroupStatus| status.snapshot >= covered || status.role == Role::Stopped;
-        let _ended = self.status.wait_for(knows).await;
+        // Also when the group has ended: then there is nothing to purge.
+        drop(self.status.wait_for(knows).await);
+        self.purge().await;
+        Kept::Told
     }
 
     async fn purge(&self) {
         let surplus = self.log.surplus(self.retention.log_kept_bytes);
-        if let Some(upto) = self.keeper.purgeable(surplus) {
+        let keeper = Arc::clone(&self.keeper);
+        let upto = elsewhere(move || keeper.purgeable(surplus)).await;
+        if let Some(upto) = upto {
             // A group that has stopped purges nothing.
             let _stopped = self.engine.trigger().purge_log(upto).await;
         }

@@ -66,8 +66,11 @@ impl<M: Machine> Group<M> {
         let (vote, meta) = wire::read_snapshot(head).map_err(malformed)?;
         let counts = self.inner.keeper.counts();
         let _under_way = counts.receive();
-        let incoming = self.inner.keeper.receive()?;
-        let mut joiner = Joiner::new(M::TABLES, incoming.begin()?);
+        let (incoming, mut joiner) = aside(|| {
+            let incoming = self.inner.keeper.receive()?;
+            let joiner = Joiner::new(M::TABLES, incoming.begin()?);
+            Ok::<_, ReceiveError>((incoming, joiner))
+        })?;
         loop {
             let part = parts.next().await.ok_or_else(ended_early)??;
             counts.received(part.rows.len());
@@ -76,7 +79,7 @@ impl<M: Machine> Group<M> {
             }
         }
         aside(|| joiner.finish(&disk::encode_snapshot_header(&meta)))?;
-        let snapshot = Pack::arrived(incoming)?;
+        let snapshot = aside(|| Pack::arrived(incoming))?;
         Ok((vote, Snapshot { meta, snapshot }))
     }
 }

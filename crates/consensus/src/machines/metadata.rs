@@ -41,8 +41,8 @@ impl Machine for MetadataState {
         frozen.take()
     }
 
-    fn write(state: Bytes, into: &mut Writing) -> Result<(), CheckpointError> {
-        into.put(STATE, WHOLE, &state)
+    fn write(state: &Bytes, into: &mut Writing) -> Result<(), CheckpointError> {
+        into.put(STATE, WHOLE, state)
     }
 
     fn release(&mut self, (): ()) {}

@@ -81,10 +81,10 @@ impl Machine for ShardState {
         self.take_frozen(PORTION_RUNS).map(Portion::Runs)
     }
 
-    fn write(portion: Portion, into: &mut Writing) -> Result<Vec<u64>, CheckpointError> {
+    fn write(portion: &Portion, into: &mut Writing) -> Result<Vec<u64>, CheckpointError> {
         match portion {
-            Portion::Head(head) => into.put(HEAD, WHOLE, &shard::encode_head(&head))?,
-            Portion::Runs(frozen) => return write_runs(&frozen, into),
+            Portion::Head(head) => into.put(HEAD, WHOLE, &shard::encode_head(head))?,
+            Portion::Runs(frozen) => return write_runs(frozen, into),
         }
         Ok(Vec::new())
     }
@@ -216,6 +216,15 @@ pub enum StoredError {
     Row(#[from] MachineError),
 }
 
+impl StoredError {
+    /// Whether the disk was found full meanwhile, by a checkpoint that was being written: nothing is lost, and another look
+    /// may find it.
+    #[must_use]
+    pub const fn is_for_want_of_space(&self) -> bool {
+        matches!(self, Self::Checkpoint(CheckpointError::Full { .. }))
+    }
+}
+
 /// What is in the checkpoint alone. Reading it may wait for the disk.
 impl Group<ShardState> {
     /// The payloads of some jobs, by their places in the order of arrival; none for a job that has ended meanwhile.
@@ -251,14 +260,24 @@ impl Group<ShardState> {
         self.read_stored(read).await
     }
 
-    /// A replica that cannot read its own checkpoint stops.
+    /// A replica that cannot read its own checkpoint stops, unless it only has to be looked at again.
     async fn read_stored<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&View) -> Result<T, StoredError> + Send + 'static,
+        read: impl Fn(&View) -> Result<T, StoredError> + Send + 'static,
     ) -> Result<T, StoredError> {
         let group = self.clone();
-        let found = elsewhere(move || read(&group.view()?)).await;
-        found.inspect_err(|error| self.fail(error))
+        let found = elsewhere(move || {
+            let look = || read(&group.view()?);
+            match look() {
+                Err(error) if error.is_for_want_of_space() => look(),
+                found => found,
+            }
+        });
+        found.await.inspect_err(|error| {
+            if !error.is_for_want_of_space() {
+                self.fail(error);
+            }
+        })
     }
 }
 

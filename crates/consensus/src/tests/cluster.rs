@@ -4,21 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold_storage::{CheckpointOptions, CheckpointStore, MemoryDisk};
+use leasehold_storage::{CheckpointOptions, CheckpointStore, LogStore, MemoryDisk};
 use leasehold_types::{GroupId, NodeId};
 use openraft::Config;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Counter;
 use super::disks::HeldLog;
 use super::wires::{End, Wires};
-use crate::group::{Group, GroupOptions};
+use crate::group::{Group, GroupOptions, OpenGroupError};
 use crate::keeper::Retention;
 use crate::status::GroupStatus;
 use crate::timings::Timings;
 
 /// Far more simulated time than anything here may take: whoever waits longer waits in vain.
-const TOO_LONG: Duration = Duration::from_secs(120);
+pub(super) const TOO_LONG: Duration = Duration::from_secs(120);
 
 /// Checkpoints often, and nothing of the log kept that they cover.
 pub(super) const SOON: Retention = Retention {
@@ -84,6 +84,14 @@ impl Cluster {
         first.set_voters(BTreeSet::from(voters)).await.unwrap();
     }
 
+    /// Starts node 1 as the only voter.
+    pub(super) async fn found_alone(&mut self) -> Group<Counter> {
+        let group = self.start(1).await;
+        group.initialize().await.unwrap();
+        self.await_leader_among(&[1]).await;
+        group
+    }
+
     /// Adds learners and waits until the leader has heard them with its whole log.
     pub(super) async fn join(&self, nodes: &[u64]) {
         let leader = self.group(1);
@@ -101,6 +109,15 @@ impl Cluster {
 
     /// Starts a replica on what it left behind, or on nothing.
     pub(super) async fn start(&mut self, node: u64) -> Group<Counter> {
+        let group = self.try_start(node).await.unwrap();
+        let node = NodeId::new(node);
+        self.wires.attach(node, group.clone());
+        self.groups.insert(node, group.clone());
+        group
+    }
+
+    /// Opens a replica that nobody can reach.
+    pub(super) async fn try_start(&mut self, node: u64) -> Result<Group<Counter>, OpenGroupError> {
         let node = NodeId::new(node);
         let remains = self.remains.entry(node).or_insert_with(|| Remains {
             log: Arc::default(),
@@ -126,10 +143,7 @@ impl Cluster {
         let params = self.timings.params();
         let mut config = params.config(options.group).unwrap();
         (self.tweak)(&mut config);
-        let group = Group::open_with(options, config).await.unwrap();
-        self.wires.attach(node, group.clone());
-        self.groups.insert(node, group.clone());
-        group
+        Group::open_with(options, config).await
     }
 
     /// Stops a replica; its log and disk keep what was synced.
@@ -156,6 +170,11 @@ impl Cluster {
 
     pub(super) fn log(&self, node: u64) -> &HeldLog {
         &self.remains[&NodeId::new(node)].log
+    }
+
+    /// Where a replica's checkpoints are.
+    pub(super) fn disk(&self, node: u64) -> &MemoryDisk {
+        &self.remains[&NodeId::new(node)].disk
     }
 
     /// A leader that a majority answers, with everybody who runs following it.
@@ -193,6 +212,16 @@ impl Cluster {
             panic!("waited in vain, the status is still {:?}", group.status());
         };
         status.unwrap().clone()
+    }
+
+    /// Waits until a replica's log holds nothing up to an index.
+    pub(super) async fn await_purged(&self, node: u64, index: u64) {
+        let purged = async {
+            while self.log(node).bounds(GroupId::new(1)).first <= index {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(TOO_LONG, purged).await.unwrap();
     }
 
     /// Waits until a replica has carried out the entry at an index.

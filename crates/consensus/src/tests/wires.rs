@@ -1,6 +1,7 @@
 //! A network in memory. It can be slow, and every direction of every link can be cut by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,12 +22,18 @@ pub(super) struct Wires {
     groups: Mutex<BTreeMap<NodeId, Group<Counter>>>,
     delay: Mutex<Duration>,
     jitter: Mutex<Dice>,
+    snapshots: AtomicUsize,
 }
 
 impl Wires {
     /// How long every message takes, one way.
     pub(super) fn set_delay(&self, delay: Duration) {
         *self.delay.lock().unwrap() = delay;
+    }
+
+    /// How many snapshots were sent.
+    pub(super) fn snapshots(&self) -> usize {
+        self.snapshots.load(Ordering::Relaxed)
     }
 
     /// Every message takes up to this much longer, one more than another: they overtake each other.
@@ -153,6 +160,7 @@ impl Transport for End {
         parts: SnapshotParts,
         ttl: Duration,
     ) -> BoxFuture<'static, Result<v1::RaftReply, TransportError>> {
+        self.wires.snapshots.fetch_add(1, Ordering::Relaxed);
         self.exchange(to, ttl, move |group| async move {
             group.receive_snapshot(head, parts).await
         })
