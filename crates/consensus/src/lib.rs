@@ -34,6 +34,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use aside::elsewhere;
 pub use group::{
     Applied, ChangeError, Group, GroupOptions, OpenGroupError, ProposeError, ReadError,
 };
