@@ -21,8 +21,9 @@ pub(crate) fn aside<R>(work: impl FnOnce() -> R) -> R {
     }
 }
 
-/// Does work on a thread that is kept for such.
-pub(crate) async fn elsewhere<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
+/// Does work that waits for a disk on a thread that is kept for such; in place where the runtime has one thread, as in
+/// tests and simulations.
+pub async fn elsewhere<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
     if !has_other_threads() {
         return work();
     }

@@ -255,7 +255,7 @@ impl<M: Machine> Keeper<M> {
     pub(crate) async fn wait_for_space(&self) -> io::Result<()> {
         let mut stage = self.stage.subscribe();
         let closed = stage.wait_for(|stage| *stage == Stage::Closed);
-        let _waited = timeout(SPACE_AGAIN, closed).await;
+        drop(timeout(SPACE_AGAIN, closed).await);
         self.check_open()
     }
 

@@ -35,6 +35,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use aside::elsewhere;
 pub use counts::CheckpointCounts;
 pub use group::{
     Applied, ChangeError, Group, GroupOptions, OpenGroupError, ProposeError, ReadError,

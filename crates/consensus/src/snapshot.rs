@@ -249,3 +249,6 @@ impl Joiner {
         Ok(self.writing.commit(head)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ mod members;
 mod outcomes;
 mod recovery;
 mod room;
+mod snapshots;
 mod traps;
 
 pub(crate) use counter::Counter;

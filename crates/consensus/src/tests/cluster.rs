@@ -1,7 +1,7 @@
 //! Replicas of one group in one process, each with a log and a disk that outlive it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use leasehold_storage::{CheckpointOptions, CheckpointStore, LogStore, MemoryDisk};
@@ -170,6 +170,11 @@ impl Cluster {
 
     pub(super) fn log(&self, node: u64) -> &HeldLog {
         &self.remains[&NodeId::new(node)].log
+    }
+
+    /// A replica's log for as long as anybody uses it.
+    pub(super) fn weak_log(&self, node: u64) -> Weak<HeldLog> {
+        Arc::downgrade(&self.remains[&NodeId::new(node)].log)
     }
 
     /// Where a replica's checkpoints are.

@@ -6,8 +6,7 @@ use std::time::Duration;
 use leasehold_types::NodeId;
 use tokio::time::sleep;
 
-use super::cluster::{Cluster, SOON};
-use super::counter::HEAVY;
+use super::cluster::Cluster;
 use crate::group::ChangeError;
 use crate::status::{GroupStatus, Role};
 use crate::timings::Timings;
@@ -90,72 +89,4 @@ async fn leader_that_gives_up_its_vote_hands_over() {
     cluster.group(leader).propose(1).await.unwrap();
     let learns = |status: &GroupStatus| status.role == Role::Learner;
     cluster.await_status(cluster.group(1), learns).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn learner_that_is_behind_the_log_gets_a_snapshot() {
-    let mut cluster = Cluster::new(Timings::Wan);
-    cluster.retention = SOON;
-    cluster.found().await;
-    let leader = cluster.group(1).clone();
-    let mut last = 0;
-    for command in 0..100 {
-        last = leader.propose(command).await.unwrap().index;
-    }
-    cluster.await_purged(1, last).await;
-    cluster.start(4).await;
-    cluster.join(&[4]).await;
-    cluster.await_applied(4, last).await;
-    assert_eq!(cluster.commands(4), (0..100).collect::<Vec<_>>());
-    assert!(cluster.group(4).status().snapshot > 0);
-    let (given, giver) = (
-        cluster.group(4).checkpoint_counts(),
-        leader.checkpoint_counts(),
-    );
-    assert!(given.installed() == 1 && given.received_bytes() > 0);
-    assert!(giver.installed() == 0 && giver.begun() > 0);
-    assert_eq!(cluster.wires.snapshots(), 1);
-    // What it was given survives it, though it never had the entries.
-    cluster.stop(4).await;
-    cluster.start(4).await;
-    cluster.await_applied(4, last).await;
-    assert_eq!(cluster.commands(4), (0..100).collect::<Vec<_>>());
-}
-
-/// The leader takes checkpoints and purges behind them all the time.
-#[tokio::test(start_paused = true)]
-async fn learner_that_is_slow_to_answer_needs_one_snapshot() {
-    let mut cluster = Cluster::new(Timings::Wan);
-    cluster.retention = SOON;
-    let leader = cluster.found_alone().await;
-    let first = leader.propose(0).await.unwrap().index;
-    cluster.await_purged(1, first).await;
-    cluster.start(4).await;
-    cluster.wires.set_delay(SOON.checkpoint_every);
-    leader.add_learner(NodeId::new(4)).await.unwrap();
-    let mut last = 0;
-    for command in 1..100 {
-        last = leader.propose(command).await.unwrap().index;
-        sleep(SOON.checkpoint_every / 4).await;
-    }
-    cluster.await_applied(4, last).await;
-    assert_eq!(cluster.wires.snapshots(), 1);
-}
-
-/// Rows that are larger than a part of a snapshot, between others that are smaller.
-#[tokio::test(start_paused = true)]
-async fn snapshot_of_large_and_small_rows_arrives_whole() {
-    let mut cluster = Cluster::new(Timings::Wan);
-    cluster.retention = SOON;
-    let leader = cluster.found_alone().await;
-    let commands = [1, HEAVY, 2, HEAVY + 1, HEAVY + 2, 3];
-    let mut last = 0;
-    for command in commands {
-        last = leader.propose(command).await.unwrap().index;
-    }
-    cluster.await_purged(1, last).await;
-    cluster.start(4).await;
-    cluster.join(&[4]).await;
-    assert_eq!(cluster.wires.snapshots(), 1);
-    assert_eq!(cluster.commands(4), commands);
 }

@@ -40,7 +40,11 @@ async fn entries_wait_for_a_slow_checkpoint_and_are_all_applied() {
     }
     assert_eq!(group.read(|it| it.applied.len() as u64), HELD);
     disk.release_syncs();
-    let all = proposals.for_each(async |applied| drop(applied.unwrap()));
+    let all = async {
+        while let Some(applied) = proposals.next().await {
+            applied.unwrap();
+        }
+    };
     timeout(TOO_LONG, all).await.unwrap();
     assert_eq!(group.read(|it| it.applied.len() as u64), COMMANDS);
     cluster.end().await;
@@ -111,8 +115,18 @@ async fn replica_that_waits_for_room_on_its_disk_stops_when_it_is_told() {
     for _ in 0..HELD {
         proposals.next().await.unwrap().unwrap();
     }
-    timeout(TOO_LONG, group.shutdown()).await.unwrap();
+    let log = cluster.weak_log(1);
+    timeout(TOO_LONG, cluster.stop(1)).await.unwrap();
     assert_eq!(group.status().role, Role::Stopped);
+    drop(proposals);
+    drop(group);
+    // Nor does anything of it wait on.
+    let ended = async {
+        while log.strong_count() > 0 {
+            sleep(SOON.checkpoint_every).await;
+        }
+    };
+    timeout(TOO_LONG, ended).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -95,7 +95,7 @@ pub struct StorageConfig {
     /// Fill segments with zeros ahead of their use: a sync then writes no metadata.
     pub zero_fill: bool,
     /// Free space on the data folder's volume below which new jobs are refused, in MiB; a tenth of the volume where that
-    /// is less, and none with 0.
+    /// is less, yet no less than a segment; and none with 0.
     pub free_mib_min: u32,
     /// A group's checkpoint is written this long after the last one, in milliseconds, if anything changed.
     pub checkpoint_every_ms: u64,
@@ -105,7 +105,7 @@ pub struct StorageConfig {
     pub checkpoint_cache_mib: u32,
     /// Log kept behind each group's checkpoint, in MiB, for replicas that were gone for a while.
     pub log_kept_mib: u32,
-    /// How fast a snapshot is sent to another node at most, in MiB a second.
+    /// How fast snapshots are sent to other nodes at most, all together, in MiB a second.
     pub snapshot_mib_per_second: u32,
 }
 

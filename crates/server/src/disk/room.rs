@@ -138,11 +138,20 @@ impl RoomGate {
     /// What is short, for people; none while nothing is.
     #[must_use]
     pub fn shortage(&self) -> Option<String> {
-        let DiskRoom {
-            level, free, low, ..
-        } = self.room();
-        let (folder, free, low) = (&self.folder, mib(free), mib(low));
-        match level {
+        self.describe(self.room())
+    }
+
+    /// The same, once nothing may be written any more that the log can do without.
+    #[must_use]
+    pub fn fullness(&self) -> Option<String> {
+        let room = self.room();
+        self.describe(room)
+            .filter(|_| room.level == RoomLevel::Full)
+    }
+
+    fn describe(&self, room: DiskRoom) -> Option<String> {
+        let (folder, free, low) = (&self.folder, mib(room.free), mib(room.low));
+        match room.level {
             RoomLevel::Ample => None,
             RoomLevel::Low => Some(format!(
                 "the volume of data folder {folder} has {free} MiB free, less than {low} MiB"

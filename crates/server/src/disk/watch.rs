@@ -5,9 +5,12 @@
 //! to be synced and nothing was synced for a while, this node first stops handing out work, then gives its
 //! leaderships away, and in the end has to go.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join;
+use leasehold_consensus::elsewhere;
 use leasehold_storage::{Disk, DiskSpace, LogHealth, LogStore};
 use leasehold_types::Timestamp;
 use tokio::sync::watch;
@@ -82,10 +85,23 @@ pub struct DiskWatch {
 impl DiskWatch {
     /// Tells of every change, until nobody listens.
     pub async fn run(self) {
+        join(self.follow_the_log(), self.follow_the_room()).await;
+    }
+
+    async fn follow_the_log(&self) {
         let mut tracker = StallTracker::new(self.clock.now());
         while !self.health.is_closed() {
-            self.look_at_the_room();
             self.look_at_the_log(&mut tracker);
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// SUBTLE: asking a file system for its room may wait for the very disk whose hanging is to be noticed.
+    async fn follow_the_room(&self) {
+        while !self.health.is_closed() {
+            let disk = Arc::clone(&self.disk);
+            let space = elsewhere(move || disk.space()).await;
+            self.look_at_the_room(space);
             sleep(LOOK_EVERY).await;
         }
     }
@@ -110,9 +126,9 @@ impl DiskWatch {
     }
 
     /// Where the file system does not say, things stay as they were: the log finds out by itself.
-    fn look_at_the_room(&self) {
+    fn look_at_the_room(&self, space: io::Result<DiskSpace>) {
         let spare = self.log.health().spare_bytes;
-        match self.disk.space() {
+        match space {
             Ok(space) => self.tell_room(space, spare),
             Err(error) => {
                 tracing::debug!(%error, "the data folder's volume does not tell its room")
@@ -216,63 +232,4 @@ fn verdict(stalled: Duration) -> DiskHealth {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_micros(seconds * 1_000_000)
-    }
-
-    fn log(unsynced: u64, synced: u64) -> LogHealth {
-        LogHealth {
-            unsynced_batches: unsynced,
-            synced_batches: synced,
-            ..LogHealth::default()
-        }
-    }
-
-    /// Looks once a second from `from` to `to`, and gives the last finding.
-    fn look(tracker: &mut StallTracker, log: &LogHealth, from: u64, to: u64) -> DiskHealth {
-        let looks = (from..=to).map(|second| tracker.observe(log, at(second)));
-        looks.last().expect("at least one look")
-    }
-
-    #[test]
-    fn stall_is_graded_by_its_length_and_ends_with_the_next_sync() {
-        let mut tracker = StallTracker::new(at(0));
-        let stuck = log(3, 7);
-        assert_eq!(look(&mut tracker, &stuck, 0, 2), DiskHealth::KeepsUp);
-        assert_eq!(look(&mut tracker, &stuck, 3, 3), DiskHealth::Slow);
-        assert_eq!(look(&mut tracker, &stuck, 4, 6), DiskHealth::HandOver);
-        assert_eq!(look(&mut tracker, &stuck, 7, 11), DiskHealth::Dead);
-        assert_eq!(look(&mut tracker, &log(3, 8), 12, 12), DiskHealth::KeepsUp);
-    }
-
-    #[test]
-    fn idle_log_never_counts_as_stalled() {
-        let mut tracker = StallTracker::new(at(0));
-        assert_eq!(look(&mut tracker, &log(0, 7), 0, 100), DiskHealth::KeepsUp);
-        assert_eq!(
-            look(&mut tracker, &log(1, 7), 101, 102),
-            DiskHealth::KeepsUp
-        );
-    }
-
-    #[test]
-    fn machine_that_slept_has_not_stalled_meanwhile() {
-        let mut tracker = StallTracker::new(at(0));
-        let busy = log(1, 7);
-        tracker.observe(&busy, at(0));
-        assert_eq!(tracker.observe(&busy, at(3_600)), DiskHealth::KeepsUp);
-    }
-
-    #[test]
-    fn failed_log_is_lost_at_once() {
-        let mut tracker = StallTracker::new(at(0));
-        let failed = LogHealth {
-            failed: Some("no space left".to_owned()),
-            ..LogHealth::default()
-        };
-        assert_eq!(tracker.observe(&failed, at(0)), DiskHealth::Dead);
-    }
-}
+mod tests;

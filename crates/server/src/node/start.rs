@@ -269,6 +269,7 @@ impl Works {
             cluster: self.cluster.clone(),
             shards: self.shards.clone(),
             sessions: self.sessions.clone(),
+            room: self.gate.clone(),
         };
         self.cluster.peers().serve(peer_door, Arc::new(handler));
         let doors = Doors::open(client_door, self.routes());

@@ -7,8 +7,8 @@ use leasehold_consensus::{Group, Machine};
 use tokio::time::timeout;
 
 use super::Node;
+use super::watch::hand_over_metadata;
 use crate::http::Ready;
-use crate::shards::{Handover, hand_over};
 
 /// See [`Node::stop`].
 pub(super) async fn stop(mut node: Node) {
@@ -20,7 +20,7 @@ pub(super) async fn stop(mut node: Node) {
     join3(
         node.sessions.leave(drain),
         node.shards.stop(handover),
-        hand_over_metadata(&node, handover),
+        hand_over_metadata(&node.cluster, handover),
     )
     .await;
     node.doors.close(drain).await;
@@ -70,17 +70,4 @@ async fn settle<M: Machine>(group: &Group<M>) {
     let _ = status
         .wait_for(|status| !status.is_leader() || !status.changing)
         .await;
-}
-
-/// Gives the metadata's leadership away, if this node has it.
-async fn hand_over_metadata(node: &Node, within: Duration) {
-    let peers = node.cluster.peers();
-    match hand_over(node.cluster.group(), peers, within).await {
-        Ok(Handover::Needless) => {}
-        Ok(Handover::Passed(to)) => tracing::info!(%to, "leadership of the metadata handed over"),
-        Ok(Handover::SuccessorLost(to)) => {
-            tracing::info!(%to, "the metadata's next leader stopped too: an election settles it");
-        }
-        Err(error) => tracing::warn!(%error, "leadership of the metadata not handed over"),
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use leasehold_api::ApiError;
 use leasehold_storage::{LogHealth, LogStore};
@@ -66,16 +67,21 @@ impl Lost {
 pub(super) async fn metadata_leadership(cluster: Cluster, mut health: watch::Receiver<DiskHealth>) {
     let within = cluster.raft_timings().leader_lease() * 2;
     while health.changed().await.is_ok() {
-        if !health.borrow_and_update().hands_over() {
-            continue;
+        if health.borrow_and_update().hands_over() {
+            hand_over_metadata(&cluster, within).await;
         }
-        match hand_over(cluster.group(), cluster.peers(), within).await {
-            Ok(Handover::Needless | Handover::SuccessorLost(_)) => {}
-            Ok(Handover::Passed(to)) => {
-                tracing::info!(%to, "leadership of the metadata handed over");
-            }
-            Err(error) => tracing::warn!(%error, "leadership of the metadata not handed over"),
+    }
+}
+
+/// Gives the metadata's leadership away, if this node has it.
+pub(super) async fn hand_over_metadata(cluster: &Cluster, within: Duration) {
+    match hand_over(cluster.group(), cluster.peers(), within).await {
+        Ok(Handover::Needless) => {}
+        Ok(Handover::Passed(to)) => tracing::info!(%to, "leadership of the metadata handed over"),
+        Ok(Handover::SuccessorLost(to)) => {
+            tracing::info!(%to, "the metadata's next leader stopped too: an election settles it");
         }
+        Err(error) => tracing::warn!(%error, "leadership of the metadata not handed over"),
     }
 }
 

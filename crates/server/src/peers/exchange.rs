@@ -10,8 +10,8 @@ use tonic::transport::Channel;
 
 use super::hello::Introduced;
 use super::lane::Lane;
-use super::link::NoLink;
 use super::links::Context;
+use super::missed::NoLink;
 
 /// One stream of a connection, opened: calls go in at the lane, answers come out of the stream.
 pub(super) struct Opened {

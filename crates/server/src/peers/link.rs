@@ -1,96 +1,24 @@
 //! This node's one connection to another: made, watched, dropped, made again, for as long as the node runs.
 //!
 //! Nothing is queued for a peer that is not connected: a call then fails at once as *not sent*, and whoever called
-//! decides whether to wait. What is silent is asked for a sign of life, and dropped when none comes. A peer that refuses
-//! this node for what it is, or is refused, is dialled slowly: somebody has to do something about it first, and a node
-//! that was started again makes itself known.
+//! decides whether to wait. What is silent is asked for a sign of life, and dropped when none comes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use leasehold_api::v1;
 use leasehold_api::v1::peer_frame::Body;
-use leasehold_api::{ApiError, v1};
-use leasehold_core::policy::BackoffPolicy;
-use leasehold_core::retry::backoff;
-use leasehold_types::{ErrorCode, NodeId};
+use leasehold_types::NodeId;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
-use tonic::{Status, Streaming};
+use tonic::Streaming;
 
 use super::dial;
 use super::exchange::{self, Opened};
-use super::hello::HelloRefusal;
 use super::lane::{Lane, LaneError};
 use super::links::Context;
+use super::missed::NoLink;
 use super::protocol::Protocol;
-
-/// Ceiling of the first wait before a peer is dialled again.
-const REDIAL_BASE: Duration = Duration::from_millis(50);
-
-/// Ceiling of the wait before a peer is dialled again that will not have this node, or that this node will not have.
-const REFUSED: Duration = Duration::from_secs(30);
-
-/// Why there is no connection, and how soon the next try may help.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NoLink {
-    why: String,
-    pace: Pace,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pace {
-    Soon,
-    Slowly,
-}
-
-impl NoLink {
-    pub(super) fn soon(why: String) -> Self {
-        let pace = Pace::Soon;
-        Self { why, pace }
-    }
-
-    fn of(code: ErrorCode, why: String) -> Self {
-        let pace = match code {
-            ErrorCode::FailedPrecondition | ErrorCode::Unsupported => Pace::Slowly,
-            ErrorCode::InvalidArgument
-            | ErrorCode::NotFound
-            | ErrorCode::AlreadyExists
-            | ErrorCode::StaleFence
-            | ErrorCode::Conflict
-            | ErrorCode::NotLeader
-            | ErrorCode::Unavailable
-            | ErrorCode::ResourceExhausted
-            | ErrorCode::Unknown
-            | ErrorCode::PermissionDenied
-            | ErrorCode::Internal => Pace::Soon,
-        };
-        Self { why, pace }
-    }
-
-    fn at(self, address: &str) -> Self {
-        let why = format!("at {address}: {}", self.why);
-        Self { why, ..self }
-    }
-}
-
-impl From<String> for NoLink {
-    fn from(why: String) -> Self {
-        Self::soon(why)
-    }
-}
-
-impl From<HelloRefusal> for NoLink {
-    fn from(refusal: HelloRefusal) -> Self {
-        Self::of(refusal.code(), refusal.to_string())
-    }
-}
-
-impl From<Status> for NoLink {
-    fn from(status: Status) -> Self {
-        let why = status.message().to_owned();
-        Self::of(ApiError::from(status).code, why)
-    }
-}
 
 /// Which of a connection's streams a call takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,9 +116,9 @@ impl Link {
                 }
                 Err(missed) => missed,
             };
-            self.down(missed.why);
             tried += 1;
-            let wait = wait(missed.pace, tried, &context);
+            let wait = missed.wait(tried, &context);
+            self.down(missed.into_why());
             tokio::select! {
                 biased;
                 () = self.redial.notified() => tried = 0,
@@ -270,22 +198,6 @@ impl Link {
     fn with_state<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut state)
-    }
-}
-
-fn wait(pace: Pace, tried: u32, context: &Context) -> Duration {
-    let random = context.entropy.next();
-    let soon = BackoffPolicy {
-        base: REDIAL_BASE,
-        cap: context.patience.silence / 3,
-    };
-    let slowly = BackoffPolicy {
-        base: REFUSED / 2,
-        cap: REFUSED / 2,
-    };
-    match pace {
-        Pace::Soon => backoff(&soon, tried, random),
-        Pace::Slowly => REFUSED / 2 + backoff(&slowly, tried, random),
     }
 }
 

@@ -17,6 +17,7 @@ use super::hello::{HelloRefusal, LocalNode};
 use super::lane::LaneError;
 use super::link::{Link, Stream};
 use super::protocol::Protocol;
+use super::snapshot::Pace;
 use crate::seam::{Clock, Entropy, Net, Seam};
 
 /// What the connections to other nodes work with.
@@ -27,7 +28,7 @@ pub struct PeerOptions {
     pub timings: Timings,
     /// Time, network and randomness.
     pub seam: Seam,
-    /// How fast a snapshot is sent at most: what is left of the line and the disk is for the other traffic.
+    /// How fast snapshots are sent at most, all together: what is left of the line and the disk is for the other traffic.
     pub snapshot_bytes_per_second: u64,
 }
 
@@ -53,7 +54,7 @@ pub(super) struct Context {
     pub(super) net: Arc<dyn Net>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) refusals: Refusals,
-    pub(super) snapshot_bytes_per_second: u64,
+    pub(super) pace: Arc<Pace>,
 }
 
 /// Refusals that are remembered as said.
@@ -93,7 +94,7 @@ impl Peers {
             net: options.seam.net,
             entropy: options.seam.entropy,
             refusals: Refusals::default(),
-            snapshot_bytes_per_second: options.snapshot_bytes_per_second,
+            pace: Arc::new(Pace::new(options.snapshot_bytes_per_second)),
         };
         Self {
             inner: Arc::new(Inner {

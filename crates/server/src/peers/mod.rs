@@ -21,6 +21,7 @@ mod hello;
 mod lane;
 mod link;
 mod links;
+mod missed;
 mod protocol;
 mod serve;
 mod snapshot;

@@ -1,12 +1,13 @@
 //! A whole snapshot on a connection of its own, part by part, no faster than the other traffic can bear.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use leasehold_api::{ApiError, v1};
 use leasehold_consensus::SnapshotParts;
-use leasehold_types::{GroupId, NodeId};
+use leasehold_types::{GroupId, NodeId, Timestamp};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tonic::{Status, Streaming};
@@ -14,6 +15,7 @@ use tonic::{Status, Streaming};
 use super::dial::{self, with_causes};
 use super::lane::LaneError;
 use super::links::{Context, Peers};
+use crate::seam::Clock;
 
 /// A sender that has sent nothing for so long is not waited for: its place is free for the next try.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -45,7 +47,8 @@ pub(super) async fn send(
         rows: None,
     };
     let (moving, moved) = watch::channel(());
-    let paced = paced(parts, context.snapshot_bytes_per_second, moving);
+    let pace = (context.pace.clone(), context.clock.clone());
+    let paced = paced(parts, pace, moving);
     let sending = client.send_snapshot(stream::iter([first]).chain(paced));
     tokio::select! {
         biased;
@@ -57,17 +60,40 @@ pub(super) async fn send(
     }
 }
 
-/// The parts, each after the time that the last one may take. Ends early where the snapshot cannot be read: without its
-/// last part it is refused at the other end.
+/// What all snapshots that this node sends may take together.
+pub(super) struct Pace {
+    bytes_per_second: u64,
+    /// When what was sent so far has had its time.
+    free_at: Mutex<Timestamp>,
+}
+
+impl Pace {
+    pub(super) fn new(bytes_per_second: u64) -> Self {
+        Self {
+            bytes_per_second,
+            free_at: Mutex::new(Timestamp::ZERO),
+        }
+    }
+
+    /// Takes the time for so many bytes, and says how long to wait before sending them.
+    fn take(&self, bytes: usize, now: Timestamp) -> Duration {
+        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = now.max(*free_at);
+        *free_at = start + time_for(bytes, self.bytes_per_second);
+        start.since(now)
+    }
+}
+
+/// The parts, each when it is its turn. Ends early where the snapshot cannot be read: without its last part it is refused
+/// at the other end.
 fn paced(
     parts: SnapshotParts,
-    bytes_per_second: u64,
+    (pace, clock): (Arc<Pace>, Arc<dyn Clock>),
     moving: watch::Sender<()>,
 ) -> impl Stream<Item = v1::SnapshotPart> + Send + 'static {
-    stream::unfold((parts, Duration::ZERO), move |(mut parts, pause)| {
-        let moving = moving.clone();
+    stream::unfold(parts, move |mut parts| {
+        let (pace, clock, moving) = (pace.clone(), clock.clone(), moving.clone());
         async move {
-            sleep(pause).await;
             let rows = match parts.next().await? {
                 Ok(rows) => rows,
                 Err(error) => {
@@ -75,13 +101,13 @@ fn paced(
                     return None;
                 }
             };
+            sleep(pace.take(rows.rows.len(), clock.now())).await;
             moving.send_replace(());
-            let pause = time_for(rows.rows.len(), bytes_per_second);
             let part = v1::SnapshotPart {
                 rows: Some(rows),
                 ..v1::SnapshotPart::default()
             };
-            Some((part, (parts, pause)))
+            Some((part, parts))
         }
     })
 }
@@ -148,7 +174,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pause_after_a_part_is_what_its_bytes_may_take() {
+    fn snapshots_sent_at_once_share_one_pace() {
+        let (pace, now) = (Pace::new(1_000), Timestamp::from_micros(9_000_000));
+        let waits = [1_000, 500, 0].map(|bytes| pace.take(bytes, now));
+        assert_eq!(waits.map(|wait| wait.as_millis()), [0, 1_000, 1_500]);
+        let later = Timestamp::from_micros(20_000_000);
+        assert_eq!(
+            pace.take(1_000, later),
+            Duration::ZERO,
+            "nothing is saved up"
+        );
+        assert_eq!(pace.take(0, later), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn time_of_a_part_is_what_its_bytes_may_take() {
         assert_eq!(time_for(1_000, 1_000), Duration::from_secs(1));
         assert_eq!(time_for(0, 1_000), Duration::ZERO);
         assert_eq!(time_for(1, 0), Duration::from_secs(1));

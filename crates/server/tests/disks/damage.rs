@@ -1,62 +1,72 @@
 //! A node's whole folder, file by file: what is lost or damaged is refused with its name, or does not matter; it is never
 //! served.
 
-use leasehold_server::node::StartError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leasehold_api::v1;
+use leasehold_server::node::{Node, StartError};
+use leasehold_server::seam::Seam;
 use leasehold_storage::{Disk, MemoryDisk};
 use leasehold_types::ShardId;
 
 use crate::caller::Caller;
-use crate::nodes::{Place, in_time, until};
-use crate::{knows_queue, start};
+use crate::nodes::{Place, in_time, until, until_checkpointed};
+use crate::{knows_queue, new_job, start};
 
 const SHARD: ShardId = ShardId::new(1);
-const SESSION: &str = "w-6f1e0a524f3e4f0e9b0a0a4b8e2f7c11";
 
 type Jobs = Vec<(String, i32, Vec<u8>)>;
 
 /// A node that was stopped in good order, with jobs in its log and in a checkpoint, and what it held.
 async fn stopped(place: &Place) -> (MemoryDisk, Jobs) {
     let disk = MemoryDisk::new();
+    let used: Arc<dyn Disk> = Arc::new(disk.clone());
     let mut config = place.founder(1);
     config.storage.checkpoint_every_ms = 200;
     config.storage.log_kept_mib = 0;
-    let node = start(config, &disk).await.unwrap();
+    let node = in_time(Node::start(config, Seam::system(Arc::clone(&used)))).await;
+    let node = node.unwrap();
     until(&node, |node| knows_queue(node, "default")).await;
     let mut caller = Caller::of(&node).await;
-    while !has_checkpoint(&disk) {
-        caller.submit("").await.unwrap();
-        let job = caller.lease(SESSION).await;
-        caller.complete(SESSION, job).await;
-    }
+    caller.submit(new_job("")).await.unwrap();
+    let lease = caller.lease("default").await;
+    caller.complete(&lease, b"done").await;
+    until_checkpointed(&node, SHARD).await;
     for _ in 0..3 {
-        caller.submit("").await.unwrap();
+        caller.submit(new_job("")).await.unwrap();
     }
-    let jobs = caller.all_jobs().await;
+    let jobs = all_jobs(&mut caller).await;
     drop(caller);
     in_time(node.stop()).await;
-    await_closed(&disk).await;
+    await_let_go(&used).await;
     (disk, jobs)
 }
 
-fn has_checkpoint(disk: &MemoryDisk) -> bool {
-    let names = disk.list().unwrap();
-    names.iter().any(|name| name == "checkpoint-g1")
-}
-
-/// The writer of the log ends by itself, and says so in its last note: nothing was written that is not noted.
-async fn await_closed(disk: &MemoryDisk) {
-    let mut last = None;
+/// The writer of the log ends by itself, and lets go of the disk with its last note.
+async fn await_let_go(disk: &Arc<dyn Disk>) {
     in_time(async {
-        loop {
-            let now = disk.read("log-start").ok();
-            if now == last {
-                return;
-            }
-            last = now;
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        while Arc::strong_count(disk) > 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
     .await;
+}
+
+/// Every job with its state and result.
+async fn all_jobs(caller: &mut Caller) -> Jobs {
+    let mut all = Vec::new();
+    for job in caller.list("default").await {
+        let v1::Job {
+            job_id,
+            state,
+            done,
+            ..
+        } = caller.job(&job.job_id).await;
+        all.push((job_id, state, done.unwrap_or_default().result.into()));
+    }
+    all.sort();
+    all
 }
 
 /// What comes of a start on a folder.
@@ -74,7 +84,7 @@ async fn come(place: &Place, disk: &MemoryDisk) -> Came {
     };
     in_time(node.ready()).await;
     let came = match node.shards().group(SHARD) {
-        Some(_) => Came::Served(Caller::of(&node).await.all_jobs().await),
+        Some(_) => Came::Served(all_jobs(&mut Caller::of(&node).await).await),
         None => Came::Closed,
     };
     in_time(node.halt()).await;

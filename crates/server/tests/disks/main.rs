@@ -1,16 +1,18 @@
 //! Real nodes on disks that fail, and on disks that lose what was not synced.
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
+#[path = "../support/caller.rs"]
+mod caller;
 #[path = "../support/nodes.rs"]
 mod nodes;
 
-mod caller;
 mod damage;
 mod room;
 mod trouble;
 
 use std::sync::Arc;
 
+use leasehold_api::v1;
 use leasehold_core::metadata::MetadataCommand;
 use leasehold_core::metadata::command::CreateQueue;
 use leasehold_core::policy::QueuePolicy;
@@ -80,4 +82,14 @@ pub(crate) fn knows_queue(node: &Node, name: &str) -> bool {
     let name = QueueName::new(name).unwrap();
     node.cluster()
         .read(|metadata| metadata.queue(&name).is_some())
+}
+
+/// A job with this id, or a minted one.
+pub(crate) fn new_job(job_id: &str) -> v1::NewJob {
+    v1::NewJob {
+        job_id: job_id.to_owned(),
+        queue: "default".to_owned(),
+        payload: "p".into(),
+        ..v1::NewJob::default()
+    }
 }

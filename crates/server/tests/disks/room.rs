@@ -1,6 +1,6 @@
 //! A volume that others fill up, and that gets room again.
 
-use leasehold_api::v1;
+use leasehold_api::{ApiError, v1};
 use leasehold_core::metadata::MetadataCommand;
 use leasehold_core::metadata::command::CreateQueue;
 use leasehold_core::policy::QueuePolicy;
@@ -9,8 +9,8 @@ use leasehold_storage::{Disk, MemoryDisk, OpenMode};
 use leasehold_types::{ErrorCode, QueueName};
 
 use crate::caller::Caller;
-use crate::nodes::{Place, in_time, page, until};
-use crate::{knows_queue, start};
+use crate::nodes::{Place, in_time, page, until, until_page};
+use crate::{knows_queue, new_job, start};
 
 const MIB: u64 = 1024 * 1024;
 /// A volume whose watermark is a tenth of it: 10 MiB, with segments of 4 MiB.
@@ -36,11 +36,8 @@ async fn solo(disk: &MemoryDisk) -> Node {
 
 /// Waits until the node has noticed whether it is short of space.
 async fn until_short(node: &Node, is_short: bool) {
-    let address = node.addresses().client.clone();
-    in_time(async {
-        while page(&address, "/readyz").await.contains("no new jobs") != is_short {
-            tokio::task::yield_now().await;
-        }
+    until_page(node, "/readyz", |page| {
+        page.contains("no new jobs") == is_short
     })
     .await;
 }
@@ -50,15 +47,20 @@ async fn volume_short_of_space_takes_no_new_jobs_and_finishes_those_that_are_in(
     let disk = MemoryDisk::new();
     let node = solo(&disk).await;
     let mut caller = Caller::of(&node).await;
-    let worked = caller.submit("").await.unwrap().job_id;
-    let session = "w-6f1e0a524f3e4f0e9b0a0a4b8e2f7c11";
-    let leased = caller.lease(session).await;
+    let worked = caller.submit(new_job("")).await.unwrap().job_id;
+    let leased = caller.lease("default").await;
     assert_eq!(leased.job_id, worked);
-    let waiting = caller.submit("").await.unwrap().job_id;
+    let waiting = caller.submit(new_job("")).await.unwrap().job_id;
+    let keyed = || v1::NewJob {
+        idempotency_key: "kept".to_owned(),
+        ..new_job("")
+    };
+    let kept = caller.submit(keyed()).await.unwrap().job_id;
 
     fill_up_to(&disk, 7 * MIB);
     until_short(&node, true).await;
-    let refused = caller.submit("").await.unwrap_err();
+    let refused = caller.submit(new_job("")).await.unwrap_err();
+    let refused = ApiError::from(refused);
     assert_eq!(refused.code, ErrorCode::ResourceExhausted, "{refused}");
     assert!(refused.retry_after.is_some(), "{refused}");
     assert!(
@@ -66,19 +68,21 @@ async fn volume_short_of_space_takes_no_new_jobs_and_finishes_those_that_are_in(
             || refused.message.contains("has 6 MiB free, less than 10 MiB"),
         "{refused}"
     );
-    let again = caller.submit(&waiting).await.unwrap();
+    let again = caller.submit(new_job(&waiting)).await.unwrap();
     assert!(again.repeated, "a repeat of what is in is told so");
-    let renewed = caller.renew(session, &leased).await;
+    let again = caller.submit(keyed()).await.unwrap();
+    assert_eq!((again.repeated, again.job_id), (true, kept));
+    let renewed = caller.renew(&leased).await;
     assert!(matches!(
         renewed.answer,
         Some(v1::renewal_answer::Answer::KeepMs(_))
     ));
-    assert!(caller.complete(session, leased).await);
-    caller.cancel(&waiting).await;
+    caller.complete(&leased, b"done").await;
+    caller.cancel(&waiting, "to make room").await;
 
     make_room(&disk);
     until_short(&node, false).await;
-    caller.submit("").await.unwrap();
+    caller.submit(new_job("")).await.unwrap();
     in_time(node.stop()).await;
 }
 
@@ -101,17 +105,11 @@ async fn volume_short_of_space_takes_no_new_queues_and_shows_it_in_the_metrics()
     in_time(node.cluster().propose(create("default")))
         .await
         .unwrap();
-    let address = node.addresses().client.clone();
-    in_time(async {
-        while !page(&address, "/metrics")
-            .await
-            .contains("\nleasehold_disk_short 1\n")
-        {
-            tokio::task::yield_now().await;
-        }
+    until_page(&node, "/metrics", |page| {
+        page.contains("\nleasehold_disk_short 1\n")
     })
     .await;
-    let text = page(&address, "/metrics").await;
+    let text = page(&node.addresses().client, "/metrics").await;
     assert!(
         text.contains("leasehold_disk_low_water_bytes 10485760"),
         "{text}"

@@ -2,7 +2,7 @@
 
 use leasehold_api::v1::{self, FailureClass, JobState};
 
-use crate::hands::{Hands, WORKER};
+use crate::caller::{Caller, WORKER};
 
 const QUEUE: &str = "kept";
 const HOUR_MS: u64 = 3_600_000;
@@ -47,72 +47,71 @@ fn new_job(key: &str) -> v1::NewJob {
     }
 }
 
-async fn submitted(hands: &mut Hands, key: &str) -> String {
-    hands.submit(new_job(key)).await.unwrap().job_id
+async fn submitted(caller: &mut Caller, key: &str) -> String {
+    caller.submit(new_job(key)).await.unwrap().job_id
 }
 
-async fn leased(hands: &mut Hands, key: &str) -> v1::Assignment {
-    let id = submitted(hands, key).await;
-    let lease = hands.lease(QUEUE).await;
+async fn leased(caller: &mut Caller, key: &str) -> v1::Assignment {
+    let id = submitted(caller, key).await;
+    let lease = caller.lease(QUEUE).await;
     assert_eq!(lease.job_id, id, "another job was ready");
     lease
 }
 
 /// What the checkpoint holds.
-pub(crate) async fn make_first_half(hands: &mut Hands) {
-    hands.create_queue(QUEUE, policy()).await;
-    hands.create_queue("stirred", policy()).await;
-    let done = leased(hands, "done").await;
-    hands.complete(&done, RESULT).await;
-    let dead = leased(hands, "dead").await;
+pub(crate) async fn make_first_half(caller: &mut Caller) {
+    caller.create_queue(QUEUE, policy()).await;
+    let done = leased(caller, "done").await;
+    caller.complete(&done, RESULT).await;
+    let dead = leased(caller, "dead").await;
     let refusal = v1::FailRequest {
         class: FailureClass::Permanent.into(),
         message: REFUSAL.to_owned(),
         ..v1::FailRequest::default()
     };
-    hands.fail(&dead, refusal).await;
-    let failed = leased(hands, "failed-once").await;
+    caller.fail(&dead, refusal).await;
+    let failed = leased(caller, "failed-once").await;
     let hiccup = v1::FailRequest {
         class: FailureClass::Transient.into(),
         message: HICCUP.to_owned(),
         retry_after_ms: HOUR_MS,
         ..v1::FailRequest::default()
     };
-    hands.fail(&failed, hiccup).await;
+    caller.fail(&failed, hiccup).await;
 }
 
 /// What only the log holds.
-pub(crate) async fn make_second_half(hands: &mut Hands) {
-    leased(hands, "leased").await;
-    let cancelled = submitted(hands, "cancelled").await;
-    hands.cancel(&cancelled, REGRET).await;
+pub(crate) async fn make_second_half(caller: &mut Caller) {
+    leased(caller, "leased").await;
+    let cancelled = submitted(caller, "cancelled").await;
+    caller.cancel(&cancelled, REGRET).await;
     let waiting = v1::NewJob {
         delay_ms: LONG_MS,
         ..new_job("waiting")
     };
-    hands.submit(waiting).await.unwrap();
-    submitted(hands, "ready").await;
+    caller.submit(waiting).await.unwrap();
+    submitted(caller, "ready").await;
 }
 
-pub(crate) async fn check_policies(hands: &mut Hands) {
-    let policy = hands.queue(QUEUE).await.policy.unwrap();
+pub(crate) async fn check_policies(caller: &mut Caller) {
+    let policy = caller.queue(QUEUE).await.policy.unwrap();
     assert_eq!(policy.lease_ms, LEASE_MS);
     assert_eq!(policy.attempt_limit_ms, 24 * HOUR_MS);
     assert_eq!(policy.job_deadline_ms, 48 * HOUR_MS);
     assert_eq!(policy.max_attempts, 7);
-    let default = hands.queue("default").await.policy.unwrap();
+    let default = caller.queue("default").await.policy.unwrap();
     assert_ne!(default.max_attempts, 7);
 }
 
-pub(crate) async fn check_jobs(hands: &mut Hands) {
-    let listed = hands.list(QUEUE).await;
+pub(crate) async fn check_jobs(caller: &mut Caller) {
+    let listed = caller.list(QUEUE).await;
     assert_eq!(listed.len(), STATES.len());
     for (key, state) in STATES {
         let job = listed
             .iter()
             .find(|job| job.idempotency_key == key)
             .unwrap();
-        let job = hands.job(&job.job_id).await;
+        let job = caller.job(&job.job_id).await;
         assert_eq!(job.state(), state, "{key}");
         assert_eq!(job.payload, payload_of(key, state), "{key}");
         assert_eq!(job.priority, 6, "{key}");
@@ -173,42 +172,42 @@ fn failure(job: &v1::Job) -> &str {
 }
 
 /// A key still finds its job, and still refuses another payload.
-pub(crate) async fn check_keys(hands: &mut Hands) {
-    let listed = hands.list(QUEUE).await;
+pub(crate) async fn check_keys(caller: &mut Caller) {
+    let listed = caller.list(QUEUE).await;
     for (key, _) in STATES {
         let first = listed
             .iter()
             .find(|job| job.idempotency_key == key)
             .unwrap();
-        let again = hands.submit(new_job(key)).await.unwrap();
+        let again = caller.submit(new_job(key)).await.unwrap();
         assert!(again.repeated, "{key}");
         assert_eq!(again.job_id, first.job_id);
         let other = v1::NewJob {
             payload: b"something else".to_vec().into(),
             ..new_job(key)
         };
-        let refused = hands.submit(other).await.unwrap_err();
+        let refused = caller.submit(other).await.unwrap_err();
         assert_eq!(refused.code, "already_exists", "{key}");
     }
 }
 
 /// What was ready is leased under a fence after all those of the folder, and completed.
-pub(crate) async fn check_work_goes_on(hands: &mut Hands) {
-    let lease = hands.lease(QUEUE).await;
+pub(crate) async fn check_work_goes_on(caller: &mut Caller) {
+    let lease = caller.lease(QUEUE).await;
     assert_eq!(lease.payload, b"ready".as_slice());
-    let held = hands.list(QUEUE).await;
+    let held = caller.list(QUEUE).await;
     let held = held
         .iter()
         .find(|job| job.idempotency_key == "leased")
         .unwrap();
-    let held = hands.job(&held.job_id).await.lease.unwrap().fence;
+    let held = caller.job(&held.job_id).await.lease.unwrap().fence;
     assert!(
         fence(&lease.fence) > fence(&held),
         "{} after {held}",
         lease.fence
     );
-    hands.complete(&lease, b"done at last").await;
-    let job = hands.job(&lease.job_id).await;
+    caller.complete(&lease, b"done at last").await;
+    let job = caller.job(&lease.job_id).await;
     assert_eq!(job.done.unwrap().result, b"done at last".as_slice());
 }
 

@@ -11,7 +11,8 @@
 //! versions can be rolled.
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
-mod hands;
+#[path = "../support/caller.rs"]
+mod caller;
 mod jobs;
 #[path = "../support/nodes.rs"]
 mod nodes;
@@ -19,28 +20,50 @@ mod packed;
 
 use std::path::{Path, PathBuf};
 
-use leasehold_types::RecordFormat;
+use leasehold_storage::Table;
+use leasehold_types::{GroupId, RecordFormat, ShardId};
 
-use hands::Hands;
-use nodes::{Place, in_time};
+use caller::Caller;
+use nodes::{Place, in_time, until_checkpointed};
+
+const SHARD: ShardId = ShardId::new(1);
 
 fn fixture() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/first-format")
 }
 
 async fn check(folder: &Path) {
+    check_checkpoints(folder);
     let place = Place::new("eu");
     packed::unpack(folder, &place.data());
     let node = nodes::open(place.again(&[])).await.unwrap();
     in_time(node.ready()).await;
     let format = node.cluster().read(|metadata| metadata.format());
     assert!(format >= RecordFormat::FIRST);
-    let mut hands = Hands::of(&node).await;
-    jobs::check_policies(&mut hands).await;
-    jobs::check_jobs(&mut hands).await;
-    jobs::check_keys(&mut hands).await;
-    jobs::check_work_goes_on(&mut hands).await;
+    let mut caller = Caller::of(&node).await;
+    jobs::check_policies(&mut caller).await;
+    jobs::check_jobs(&mut caller).await;
+    jobs::check_keys(&mut caller).await;
+    jobs::check_work_goes_on(&mut caller).await;
     node.stop().await;
+}
+
+/// Rows of every kind, or the folder would show nothing of how they are written.
+fn check_checkpoints(folder: &Path) {
+    let place = Place::new("eu");
+    packed::unpack(folder, &place.data());
+    let (metadata, shard) = (GroupId::METADATA, GroupId::of_shard(SHARD));
+    for (group, table) in [
+        (metadata, Table::new("metadata")),
+        (shard, Table::new("shard")),
+        (shard, Table::new("runs")),
+        (shard, Table::new("payloads")),
+        (shard, Table::new("results")),
+        (shard, Table::new("attempts")),
+    ] {
+        let rows = packed::rows(&place.data(), group, table);
+        assert!(rows > 0, "no row in table {} of {group}", table.name());
+    }
 }
 
 async fn make(folder: &Path) {
@@ -50,10 +73,15 @@ async fn make(folder: &Path) {
     config.storage.log_kept_mib = 0;
     let node = nodes::open(config).await.unwrap();
     in_time(node.ready()).await;
-    let mut hands = Hands::of(&node).await;
-    jobs::make_first_half(&mut hands).await;
-    packed::await_checkpoint(&place.data(), async || hands.stir().await).await;
-    jobs::make_second_half(&mut hands).await;
+    jobs::make_first_half(&mut Caller::of(&node).await).await;
+    until_checkpointed(&node, SHARD).await;
+    nodes::crash(node).await;
+    // From here on there are no checkpoints.
+    let mut config = place.again(&[]);
+    config.storage.checkpoint_every_ms = 600_000;
+    let node = nodes::open(config).await.unwrap();
+    in_time(node.ready()).await;
+    jobs::make_second_half(&mut Caller::of(&node).await).await;
     nodes::crash(node).await;
     packed::pack(&place.data(), folder);
 }

@@ -2,15 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::nodes::in_time;
+use leasehold_storage::{CheckpointOptions, CheckpointStore, OsDisk, Table};
+use leasehold_types::GroupId;
 
 /// Names and lengths, one file a line.
 const LENGTHS: &str = "LENGTHS";
 /// Held while a process has the folder; no part of what it keeps.
 const LOCK: &str = "LOCK";
-/// What the first shard's state is checkpointed in.
-const CHECKPOINTS: [&str; 2] = ["snapshot-g1", "checkpoint-g1"];
 /// The whole fixture, in bytes: everybody who clones the project has it.
 const BYTES_MAX: usize = 256 * 1024;
 
@@ -59,12 +59,10 @@ fn without_zeros(content: &[u8]) -> &[u8] {
     &content[..last.map_or(0, |last| last + 1)]
 }
 
-/// Goes on with something until the first shard's state was checkpointed.
-pub(crate) async fn await_checkpoint(folder: &Path, mut stir: impl AsyncFnMut()) {
-    in_time(async {
-        while !CHECKPOINTS.iter().any(|name| folder.join(name).exists()) {
-            stir().await;
-        }
-    })
-    .await;
+/// How many rows a table of a group's checkpoint has, in a folder that no process has open.
+pub(crate) fn rows(folder: &Path, group: GroupId, table: Table) -> usize {
+    let disk = OsDisk::open(folder).unwrap();
+    let store = CheckpointStore::new(Arc::new(disk), CheckpointOptions::default());
+    let view = store.open(group).unwrap().view().unwrap();
+    view.scan(table, ..).unwrap().count()
 }

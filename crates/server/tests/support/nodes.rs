@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use leasehold_core::metadata::command::Addresses;
 use leasehold_core::policy::Timings;
+use leasehold_core::shard::ShardState;
 use leasehold_server::config::{Config, LogConfig, LogFormat};
 use leasehold_server::node::{Node, StartError};
 use leasehold_server::telemetry;
 use leasehold_storage::OpenDiskError;
+use leasehold_types::ShardId;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -122,6 +124,30 @@ pub(crate) async fn until(node: &Node, holds: impl Fn(&Node) -> bool) {
                 // Some of what is waited for has no news of its own.
                 () = tokio::time::sleep(Duration::from_millis(20)) => {}
             }
+        }
+    })
+    .await;
+}
+
+/// Waits until the checkpoint of a shard's replica has all that its log has.
+pub(crate) async fn until_checkpointed(node: &Node, shard: ShardId) {
+    let group = node.shards().group(shard).unwrap();
+    until(node, |_| {
+        let status = group.status();
+        let unsaved = group.read(ShardState::unsaved_bytes);
+        // The status may lag behind, what is in memory does not.
+        unsaved == 0 && (status.snapshot, status.last_log) == (status.applied, status.applied)
+    })
+    .await;
+}
+
+/// Waits until a page shows what is looked for.
+pub(crate) async fn until_page(node: &Node, path: &str, shows: impl Fn(&str) -> bool) {
+    let address = node.addresses().client.clone();
+    in_time(async {
+        while !shows(&page(&address, path).await) {
+            // Pages have no news of their own.
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;

@@ -23,6 +23,7 @@ use leasehold_types::{
     TenantName, Timestamp, limits,
 };
 
+use super::command::Submit;
 use super::job::{Job, JobHeader, JobState};
 use super::outcome::{Change, Refusal};
 use crate::policy::QueuePolicy;
@@ -190,6 +191,19 @@ impl ShardState {
             Some(_) => Refusal::NoLongerKept(job),
             None => Refusal::UnknownJob(job),
         }
+    }
+
+    /// Whether a submit repeats one that was taken in: its id, or else its key, stands for a job that is held or
+    /// remembered.
+    #[must_use]
+    pub fn has_taken_in(&self, submit: &Submit) -> bool {
+        let policy = self.queues.policy(&submit.queue);
+        let tenant = submit
+            .tenant
+            .as_ref()
+            .or(policy.map(|policy| &policy.tenant));
+        let of_key = |tenant| self.job_of_key(tenant, &submit.queue, submit.key.as_ref());
+        self.digest_of(submit.job).is_some() || tenant.and_then(of_key).is_some()
     }
 
     pub(super) fn header(&self, job: JobId) -> Option<&JobHeader> {

@@ -148,7 +148,7 @@ async fn whole(shared: &Shared, id: JobId) -> Result<Found, ApiError> {
             return Ok(found);
         };
         let parts = shared.group.stored_parts(elsewhere).await;
-        let parts = parts.map_err(unreadable)?;
+        let parts = parts.map_err(|error| unreadable(&error))?;
         if parts.has_all(&elsewhere.stored) {
             found.view.add(parts);
             return Ok(found);
@@ -168,8 +168,12 @@ fn look_up(shared: &Shared, id: JobId) -> Result<(Found, Option<Elsewhere>), Api
     })
 }
 
-fn unreadable(error: StoredError) -> ApiError {
-    ApiError::internal(format!("the job cannot be read: {error}"))
+fn unreadable(error: &StoredError) -> ApiError {
+    let message = format!("the job cannot be read: {error}");
+    match error.is_for_want_of_space() {
+        true => ApiError::unavailable(message),
+        false => ApiError::internal(message),
+    }
 }
 
 async fn barrier(shared: &Shared) -> Result<(), ApiError> {

@@ -6,8 +6,8 @@ use leasehold_api::convert::submit::{check_batch, submit as to_submit};
 use leasehold_api::{ApiError, v1};
 use leasehold_core::metadata::records::ShardRecord;
 use leasehold_core::shard::command::Submit;
-use leasehold_core::shard::{Command, Outcome, Refusal, ShardState};
-use leasehold_types::{ErrorCode, JobId};
+use leasehold_core::shard::{Command, Outcome};
+use leasehold_types::ErrorCode;
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
@@ -127,16 +127,11 @@ fn turn_away_for_want_of_space(
     let Err(no_space) = shared.context.room.admit("new jobs") else {
         return jobs;
     };
-    let known = |submit: Submit| match shared.look(|state| remembers(state, submit.job)) {
+    let known = |submit: Submit| match shared.look(|state| state.has_taken_in(&submit)) {
         true => Ok(submit),
         false => Err(no_space.clone()),
     };
     jobs.into_iter().map(|job| job.and_then(known)).collect()
-}
-
-fn remembers(state: &ShardState, job: JobId) -> bool {
-    let no_longer_kept = || matches!(state.absent(job), Refusal::NoLongerKept(_));
-    state.is_terminal(job).is_some() || no_longer_kept()
 }
 
 /// Room for the jobs' bytes, given back when they are answered.

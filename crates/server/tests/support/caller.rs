@@ -1,4 +1,6 @@
 //! What a submitter, a worker and an operator do to a node, by plain calls.
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 use leasehold_api::v1;
 use leasehold_api::v1::admin_client::AdminClient;
@@ -10,17 +12,17 @@ use tonic::transport::Channel;
 
 use crate::nodes::in_time;
 
-/// The worker of every lease of the fixture.
+/// The worker of every lease.
 pub(crate) const WORKER: &str = "worker-1";
 const SESSION: &str = "w-00000000000000000000000000000001";
 
-pub(crate) struct Hands {
+pub(crate) struct Caller {
     jobs: JobsClient<Channel>,
     workers: WorkersClient<Channel>,
     admin: AdminClient<Channel>,
 }
 
-impl Hands {
+impl Caller {
     pub(crate) async fn of(node: &Node) -> Self {
         let address = format!("http://{}", node.addresses().client);
         Self {
@@ -67,11 +69,8 @@ impl Hands {
             limit: 1_000,
             ..v1::ListRequest::default()
         };
-        in_time(self.jobs.list(request))
-            .await
-            .unwrap()
-            .into_inner()
-            .jobs
+        let listed = in_time(self.jobs.list(request)).await;
+        listed.unwrap().into_inner().jobs
     }
 
     pub(crate) async fn cancel(&mut self, id: &str, reason: &str) {
@@ -96,6 +95,21 @@ impl Hands {
         leased.unwrap().into_inner().assignments.remove(0)
     }
 
+    pub(crate) async fn renew(&mut self, lease: &v1::Assignment) -> v1::RenewalAnswer {
+        let renewal = v1::Renewal {
+            job_id: lease.job_id.clone(),
+            fence: lease.fence.clone(),
+            progress: 1,
+            phase: v1::WorkPhase::Running as i32,
+        };
+        let request = v1::RenewRequest {
+            session: SESSION.to_owned(),
+            renewals: vec![renewal],
+        };
+        let renewed = in_time(self.workers.renew(request)).await.unwrap();
+        renewed.into_inner().answers.remove(0)
+    }
+
     pub(crate) async fn complete(&mut self, lease: &v1::Assignment, result: &'static [u8]) {
         let request = v1::CompleteRequest {
             session: SESSION.to_owned(),
@@ -104,7 +118,8 @@ impl Hands {
             result: result.into(),
             ..v1::CompleteRequest::default()
         };
-        in_time(self.workers.complete(request)).await.unwrap();
+        let completed = in_time(self.workers.complete(request)).await;
+        assert!(!completed.unwrap().into_inner().repeated);
     }
 
     pub(crate) async fn fail(&mut self, lease: &v1::Assignment, fail: v1::FailRequest) {
@@ -115,16 +130,5 @@ impl Hands {
             ..fail
         };
         in_time(self.workers.fail(request)).await.unwrap();
-    }
-
-    /// One more entry in the log, and nothing that counts.
-    pub(crate) async fn stir(&mut self) {
-        let job = v1::NewJob {
-            queue: "stirred".to_owned(),
-            ..v1::NewJob::default()
-        };
-        let accepted = self.submit(job).await.unwrap();
-        self.cancel(&accepted.job_id, "it was only to have an entry")
-            .await;
     }
 }
