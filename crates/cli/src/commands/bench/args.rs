@@ -94,6 +94,17 @@ pub(crate) struct CommonArgs {
     /// Length of a lease
     #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "30s")]
     pub(crate) lease: Duration,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Say nothing on standard error while it runs
+    #[arg(long)]
+    pub(crate) quiet: bool,
+}
+
+/// What every measurement of jobs takes.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct JobArgs {
     /// Size of a job's payload, such as 512, 1KiB or 64KiB
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1KiB")]
     pub(crate) payload: usize,
@@ -103,12 +114,6 @@ pub(crate) struct CommonArgs {
     /// A call for each submit, lease and result instead of streams
     #[arg(long)]
     pub(crate) unary: bool,
-    /// Print the report as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Say nothing on standard error while it runs
-    #[arg(long)]
-    pub(crate) quiet: bool,
 }
 
 /// The shape of a closed loop.
@@ -136,6 +141,8 @@ pub(crate) struct ThroughputArgs {
     #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "2s")]
     pub(crate) warm_up: Duration,
     #[command(flatten)]
+    pub(crate) job: JobArgs,
+    #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
 
@@ -160,6 +167,8 @@ pub(crate) struct LatencyArgs {
     #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "1s")]
     pub(crate) warm_up: Duration,
     #[command(flatten)]
+    pub(crate) job: JobArgs,
+    #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
 
@@ -181,6 +190,8 @@ pub(crate) struct BacklogArgs {
     #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "1s")]
     pub(crate) warm_up: Duration,
     #[command(flatten)]
+    pub(crate) job: JobArgs,
+    #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
 
@@ -192,6 +203,8 @@ pub(crate) struct RecoveryArgs {
     /// How long jobs are submitted and completed beside the queue before the kill comes in the middle of it
     #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "2s")]
     pub(crate) load: Duration,
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
@@ -220,6 +233,8 @@ pub(crate) struct FollowerArgs {
     #[arg(long, value_name = "TIME", value_parser = crate::args::time, default_value = "1s")]
     pub(crate) warm_up: Duration,
     #[command(flatten)]
+    pub(crate) job: JobArgs,
+    #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
 
@@ -234,6 +249,8 @@ pub(crate) struct RenewalsArgs {
     /// How long to measure
     #[arg(long, short = 'd', value_name = "TIME", value_parser = crate::args::time, default_value = "10s")]
     pub(crate) duration: Duration,
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
@@ -323,6 +340,19 @@ impl BenchCommand {
         }
     }
 
+    /// What its jobs are like; none of a measurement without jobs.
+    pub(super) const fn job(&self) -> Option<&JobArgs> {
+        match self {
+            Self::Throughput(arguments) => Some(&arguments.job),
+            Self::Latency(arguments) => Some(&arguments.job),
+            Self::Backlog(arguments) => Some(&arguments.job),
+            Self::Recovery(arguments) => Some(&arguments.job),
+            Self::Follower(arguments) => Some(&arguments.job),
+            Self::Renewals(arguments) => Some(&arguments.job),
+            Self::Metadata(_) => None,
+        }
+    }
+
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Throughput(_) => "throughput",
@@ -360,11 +390,10 @@ impl BenchCommand {
     }
 
     fn check(&self) -> Result<(), String> {
-        let payload = self.common().payload;
         self.common().check()?;
         match self {
-            Self::Throughput(arguments) => fits(arguments.load.batch, payload),
-            Self::Backlog(arguments) => fits(arguments.batch, payload),
+            Self::Throughput(arguments) => fits(arguments.load.batch, arguments.job.payload),
+            Self::Backlog(arguments) => fits(arguments.batch, arguments.job.payload),
             Self::Latency(_) => Ok(()),
             Self::Recovery(arguments) if arguments.common.endpoints.is_empty() => Ok(()),
             Self::Recovery(_) => {
@@ -447,6 +476,7 @@ mod tests {
             "recovery -e a:1",
             "renewals --leases 5000 --connections 2",
             "metadata --clients 0",
+            "metadata --payload 100",
             "metadata --clients 5000",
             "metadata --endpoints a:1 --nodes 3",
             "throughput --nodes 3 --through 4",

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// When a connection breaks, or the cluster takes no more: what it answered is in the run's errors.
 pub(super) async fn fill(bench: &Bench, run: &Arc<Run>, jobs: u64) -> anyhow::Result<f64> {
     let left = Arc::new(AtomicU64::new(jobs));
-    let batch = batch(bench.common.payload);
+    let batch = batch(bench.job.payload);
     let mut tasks = JoinSet::new();
     let mut lines = Vec::new();
     for at in 0..CONNECTIONS {

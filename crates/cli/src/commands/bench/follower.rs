@@ -116,7 +116,7 @@ pub(super) async fn run(bench: &mut Bench, arguments: &FollowerArgs) -> anyhow::
     Ok(Measured {
         figures: Figures::Follower(figures),
         cost,
-        jobs,
+        jobs: Some(jobs),
         errors,
     })
 }
@@ -127,7 +127,7 @@ async fn renew(bench: &mut Bench) -> anyhow::Result<()> {
         nodes.stop().await?;
     }
     bench.target = own_nodes(&bench.common, bench.progress, Some(0)).await?;
-    Ok(())
+    bench.target.make_queue().await
 }
 
 /// The load goes on from before the follower stands still until after it has caught up.

@@ -26,7 +26,6 @@ use super::args::MetadataArgs;
 use super::clock::now;
 use super::cost::{Cost, Reading};
 use super::counters::logged;
-use super::ledger::Tally;
 use super::report::{Figures, Measured};
 use super::run::Errors;
 use super::target::QueuePlan;
@@ -109,7 +108,7 @@ pub(super) async fn run(bench: &Bench, arguments: &MetadataArgs) -> anyhow::Resu
             per: "change",
             ..Cost::of(&window, (&before, &after), acknowledged)
         },
-        jobs: Tally::default(),
+        jobs: None,
         errors: findings.errors,
     })
 }

@@ -47,7 +47,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::{self, Format};
 
 pub(crate) use args::BenchCommand;
-use args::CommonArgs;
+use args::{CommonArgs, JobArgs};
 use cost::{Machine, settle, sync_probe};
 use nodes::{Launch, Nodes};
 use progress::Progress;
@@ -59,6 +59,7 @@ use wire::Calls;
 /// What every measurement works with.
 struct Bench {
     common: CommonArgs,
+    job: JobArgs,
     target: Target,
     progress: Progress,
 }
@@ -89,7 +90,7 @@ fn verdict(report: &Report) -> Result<(), Failure> {
 async fn measure(command: &BenchCommand) -> anyhow::Result<Report> {
     let common = command.common();
     let before = probe(common).await?;
-    let mut bench = prepare(common).await?;
+    let mut bench = prepare(command).await?;
     let measured = measured(&mut bench, command).await;
     let setup = setup(command, &bench);
     let measured = match bench.target.nodes.take() {
@@ -148,14 +149,19 @@ fn disk(common: &CommonArgs) -> PathBuf {
     common.data_dir.clone().unwrap_or_else(std::env::temp_dir)
 }
 
-async fn prepare(common: &CommonArgs) -> anyhow::Result<Bench> {
+async fn prepare(command: &BenchCommand) -> anyhow::Result<Bench> {
+    let common = command.common();
     let progress = Progress::new(common.quiet);
-    let target = match common.endpoints.as_slice() {
+    let mut target = match common.endpoints.as_slice() {
         [] => own_nodes(common, progress, None).await?,
-        endpoints => Target::new(endpoints, None, queue(common)).await?,
+        endpoints => Target::new(endpoints, None, queue(common))?,
     };
+    if command.job().is_some() {
+        target.make_queue().await?;
+    }
     Ok(Bench {
         common: common.clone(),
+        job: command.job().cloned().unwrap_or_default(),
         target,
         progress,
     })
@@ -181,7 +187,7 @@ async fn own_nodes(
     ));
     let mut endpoints = nodes.endpoints();
     endpoints.truncate(common.through.unwrap_or(common.nodes()));
-    Target::new(&endpoints, Some(nodes), queue(common)).await
+    Target::new(&endpoints, Some(nodes), queue(common))
 }
 
 fn queue(common: &CommonArgs) -> QueuePlan {
@@ -206,7 +212,7 @@ async fn measured(bench: &mut Bench, command: &BenchCommand) -> anyhow::Result<M
 
 impl Bench {
     fn calls(&self) -> Calls {
-        match self.common.unary {
+        match self.job.unary {
             true => Calls::Unary,
             false => Calls::Streams,
         }
@@ -219,17 +225,17 @@ impl Bench {
     }
 
     fn result(&self) -> Bytes {
-        Bytes::from(vec![0; self.common.result])
+        Bytes::from(vec![0; self.job.result])
     }
 
     fn new_run(&self) -> Arc<Run> {
-        Arc::new(Run::new(&self.common.queue, self.common.payload))
+        Arc::new(Run::new(&self.common.queue, self.job.payload))
     }
 
     /// A run through a queue of its own, which is made.
     async fn new_run_beside(&self) -> anyhow::Result<Arc<Run>> {
         let queue = self.target.queue_beside().await?;
-        Ok(Arc::new(Run::new(&queue, self.common.payload)))
+        Ok(Arc::new(Run::new(&queue, self.job.payload)))
     }
 }
 
@@ -241,15 +247,14 @@ fn setup(command: &BenchCommand, bench: &Bench) -> Setup {
         nodes: is_own.then_some(common.nodes()),
         endpoints: endpoints.map(ToString::to_string).collect(),
         timings: is_own.then(|| timings(common.timings)),
-        calls: match bench.calls() {
-            Calls::Streams if matches!(command, BenchCommand::Metadata(_)) => "unary",
-            Calls::Streams => "streams",
-            Calls::Unary => "unary",
+        calls: match (command.job(), bench.calls()) {
+            (Some(_), Calls::Streams) => "streams",
+            (Some(_), Calls::Unary) | (None, _) => "unary",
         },
         connections,
         batch,
-        payload_bytes: common.payload,
-        result_bytes: common.result,
+        payload_bytes: command.job().map(|job| job.payload),
+        result_bytes: command.job().map(|job| job.result),
         retain_ms: millis(policy.retain),
         lease_ms: millis(policy.lease),
     }

@@ -22,7 +22,8 @@ use crate::output::{fields, table};
 pub(super) struct Measured {
     pub(super) figures: Figures,
     pub(super) cost: Cost,
-    pub(super) jobs: Tally,
+    /// None of a measurement without jobs.
+    pub(super) jobs: Option<Tally>,
     pub(super) errors: Errors,
 }
 
@@ -41,7 +42,7 @@ impl Measured {
         Ok(Self {
             figures,
             cost,
-            jobs,
+            jobs: Some(jobs),
             errors,
         })
     }
@@ -58,7 +59,8 @@ pub(crate) struct Report {
     pub(crate) sync_us: Option<SyncProbes>,
     pub(crate) figures: Figures,
     pub(crate) cost: Cost,
-    pub(crate) jobs: Tally,
+    /// None of a measurement without jobs.
+    pub(crate) jobs: Option<Tally>,
     /// Errors that were answered, by what was tried and the code.
     pub(crate) errors: Errors,
 }
@@ -74,8 +76,9 @@ pub(crate) struct Setup {
     pub(crate) connections: usize,
     /// Jobs of a submit and slots of a worker.
     pub(crate) batch: u32,
-    pub(crate) payload_bytes: usize,
-    pub(crate) result_bytes: usize,
+    /// None, as with the result, of a measurement without jobs.
+    pub(crate) payload_bytes: Option<usize>,
+    pub(crate) result_bytes: Option<usize>,
     pub(crate) retain_ms: u64,
     pub(crate) lease_ms: u64,
 }
@@ -104,15 +107,12 @@ pub(crate) enum Figures {
 impl Report {
     /// What may never be, in words; empty when all is well.
     pub(crate) fn broken_promises(&self) -> Vec<String> {
-        let mut broken = self.jobs.broken_promises();
+        let broken = self.jobs.map(|jobs| jobs.broken_promises());
+        let mut broken = broken.unwrap_or_default();
         if let Figures::Metadata(figures) = &self.figures {
             broken.extend(figures.broken_promise());
         }
         broken
-    }
-
-    const fn is_of_jobs(&self) -> bool {
-        !matches!(self.figures, Figures::Metadata(_))
     }
 
     /// For people.
@@ -134,21 +134,12 @@ impl Report {
 
     fn heading(&self) -> String {
         let setup = &self.setup;
-        let clients = match self.is_of_jobs() {
-            true => setup.loops(),
-            false => format!(
-                "{} connections, one change under way each",
-                setup.connections
-            ),
-        };
         let mut rows = vec![
             ("test", format!("{}, leasehold {}", self.test, self.version)),
             ("nodes", setup.whose()),
-            ("clients", clients),
+            ("clients", setup.loops()),
         ];
-        if self.is_of_jobs() {
-            rows.push(("jobs", setup.jobs()));
-        }
+        rows.extend(setup.jobs().map(|jobs| ("jobs", jobs)));
         rows.push(("machine", on(&self.machine)));
         rows.push(("sync of 4 KiB", self.sync()));
         fields(&rows)
@@ -162,15 +153,10 @@ impl Report {
     }
 
     fn ends(&self) -> String {
-        let mut rows = match &self.figures {
-            Figures::Metadata(figures) => figures.ends(),
-            Figures::Throughput(_)
-            | Figures::Latency(_)
-            | Figures::Backlog(_)
-            | Figures::Recovery(_)
-            | Figures::Follower(_)
-            | Figures::Renewals(_) => ends_of_jobs(&self.jobs),
-        };
+        let mut rows = self.jobs.as_ref().map(ends_of_jobs).unwrap_or_default();
+        if let Figures::Metadata(figures) = &self.figures {
+            rows.extend(figures.ends());
+        }
         let errors = self.errors.iter();
         let errors: Vec<String> = errors
             .map(|(what, count)| format!("{what} {count}"))
@@ -206,13 +192,18 @@ impl Setup {
 
     fn loops(&self) -> String {
         let (connections, batch, calls) = (self.connections, self.batch, self.calls);
-        format!("{connections} connections, batch {batch}, {calls}")
+        match self.payload_bytes {
+            Some(_) => format!("{connections} connections, batch {batch}, {calls}"),
+            None => format!("{connections} connections, one change under way each"),
+        }
     }
 
-    fn jobs(&self) -> String {
+    fn jobs(&self) -> Option<String> {
+        let (payload, result) = self.payload_bytes.zip(self.result_bytes)?;
         let kept = crate::output::span(self.retain_ms);
-        let (payload, result) = (self.payload_bytes, self.result_bytes);
-        format!("{payload} B payload, {result} B result, kept {kept}")
+        Some(format!(
+            "{payload} B payload, {result} B result, kept {kept}"
+        ))
     }
 }
 
@@ -263,8 +254,8 @@ mod tests {
                 calls: "streams",
                 connections: 64,
                 batch: 8,
-                payload_bytes: 1024,
-                result_bytes: 0,
+                payload_bytes: Some(1024),
+                result_bytes: Some(0),
                 retain_ms: 120_000,
                 lease_ms: 30_000,
             },
@@ -289,11 +280,11 @@ mod tests {
                 server_cores: Some(1.25),
                 ..Cost::default()
             },
-            jobs: Tally {
+            jobs: Some(Tally {
                 accepted: 12_400,
                 completed: 12_400,
                 ..Tally::default()
-            },
+            }),
             errors: Errors::from([("submit: unavailable".to_owned(), 3)]),
         }
     }

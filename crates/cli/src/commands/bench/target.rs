@@ -32,21 +32,25 @@ pub(super) struct QueuePlan {
 }
 
 impl Target {
-    /// Makes the queue, where it is not there yet.
-    pub(super) async fn new(
+    /// Asks nobody anything yet.
+    pub(super) fn new(
         endpoints: &[String],
         nodes: Option<Nodes>,
         queue: QueuePlan,
     ) -> anyhow::Result<Self> {
-        let mut target = Self {
+        Ok(Self {
             endpoints: addresses(endpoints)?,
             queue,
             nodes,
-        };
-        target.make(&target.queue).await?;
-        let stands = standing(&target.client()?, &target.queue.name).await;
-        target.queue = stands.with_context(|| format!("queue {}", target.queue.name))?;
-        Ok(target)
+        })
+    }
+
+    /// Makes the queue, where it is not there yet, and reads how it stands.
+    pub(super) async fn make_queue(&mut self) -> anyhow::Result<()> {
+        self.make(&self.queue).await?;
+        let stands = standing(&self.client()?, &self.queue.name).await;
+        self.queue = stands.with_context(|| format!("queue {}", self.queue.name))?;
+        Ok(())
     }
 
     /// Makes another queue with the same policy, and returns its name.
