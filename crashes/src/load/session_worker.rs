@@ -285,8 +285,12 @@ impl Session {
     fn offer(&mut self, wire: &Wire) {
         let free = SLOTS.saturating_sub(self.held.len());
         let free = u32::try_from(free).unwrap_or(0);
-        let received = self.received;
-        self.say(wire, Body::Credit(v1::WorkerCredit { free, received }));
+        let credit = v1::WorkerCredit {
+            free,
+            received: self.received,
+            ..v1::WorkerCredit::default()
+        };
+        self.say(wire, Body::Credit(credit));
     }
 }
 
