@@ -317,9 +317,11 @@ mod tests {
         }
         let back: Vec<Option<bool>> = said
             .iter()
-            .map(|body| match body {
-                Body::Write(answer) => Some(answer.slot_back),
-                _ => None,
+            .map(|body| {
+                let Body::Write(answer) = body else {
+                    return None;
+                };
+                Some(answer.slot_back)
             })
             .collect();
         assert_eq!(back, [None, Some(false), Some(true), None]);
