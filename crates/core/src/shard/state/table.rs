@@ -338,9 +338,13 @@ impl JobTable {
 
     fn mark_read(&mut self) {
         self.tracker.forget_changes();
-        for run in self.runs.values_mut() {
+        for (number, run) in &mut self.runs {
             run.has_row = true;
             run.changed_for = 0;
+            // The row itself held it: the next checkpoint must, or nothing would ever let go of it.
+            if run.slots().any(|slot| slot.counted.unsaved > 0) {
+                self.tracker.touch(*number, run);
+            }
         }
     }
 }
