@@ -32,7 +32,8 @@ pub struct LogOptions {
     pub zero_fill: bool,
     /// Bytes that one sync covers at most, unless a single operation has more: 4 MiB; at most 256 MiB.
     pub batch_bytes: usize,
-    /// Bytes of entries written lately that are kept in memory for readers: 64 MiB.
+    /// Bytes of entries written lately that are kept in memory for readers: 8 MiB. Older ones are mostly still in the
+    /// system's page cache.
     pub cache_bytes: usize,
     /// Bytes of old entries that one batch writes forward at most, so that an idle group lets its old segments go:
     /// 1 MiB.
@@ -45,7 +46,7 @@ impl Default for LogOptions {
             segment_bytes: 64 * MIB,
             zero_fill: true,
             batch_bytes: 4 * 1024 * 1024,
-            cache_bytes: 64 * 1024 * 1024,
+            cache_bytes: 8 * 1024 * 1024,
             carry_bytes: 1024 * 1024,
         }
     }
