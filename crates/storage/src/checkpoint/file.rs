@@ -235,11 +235,14 @@ impl BlockFile {
     /// Whether these bytes are what the blocks hold already. On its way to a commit redb touches every page of it once
     /// more, and so writes those again, unchanged, that had to leave its cache meanwhile: with it, half of all writes.
     ///
-    /// SUBTLE: a checksum that is the same does not say that the bytes are. Only reading them does.
+    /// SUBTLE: a checksum that is the same does not say that the bytes are. Only reading them does. And bytes that are
+    /// the same need not be on the disk: what an earlier process wrote and could not sync is read back from the
+    /// system's memory, which does not write it a second time. So only what was written through this handle counts; a
+    /// sync of its own covers that, or has failed and ended it.
     fn is_in_place(&self, first: u64, bytes: &[u8]) -> Result<bool, Fault> {
         for (block, bytes) in blocks(first, bytes) {
-            let kept = self.sum(block)?;
-            if kept == 0 || kept != Sums::of(self.group, block, bytes) {
+            let kept = lock(&self.sums).of_written(block);
+            if kept.is_none_or(|kept| kept != Sums::of(self.group, block, bytes)) {
                 return Ok(false);
             }
         }

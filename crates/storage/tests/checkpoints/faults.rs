@@ -205,6 +205,29 @@ fn failed_sync_ends_the_checkpoint_until_the_process_starts_again() {
 }
 
 #[test]
+fn change_made_again_by_the_process_after_a_failed_sync_is_durable() {
+    let prepared = MemoryDisk::new();
+    let model = some_commits(&open(&prepared));
+    for spared in 0.. {
+        let disk = prepared.fork();
+        let checkpoint = open(&disk);
+        disk.fail_syncs_after(spared, 1);
+        let failed = change(&checkpoint, &mut model.clone(), 3, 60).err();
+        drop(checkpoint);
+        disk.fail_next_syncs(0);
+        // Another process on the same machine: all that was written is there to be read, on the disk or not.
+        let mut model = model.clone();
+        change(&open(&disk), &mut model, 3, 60).unwrap();
+        disk.crash();
+        model.assert_is(&open(&disk).view().unwrap());
+        if failed.is_none() {
+            assert!(spared > 2, "it hardly ever syncs");
+            return;
+        }
+    }
+}
+
+#[test]
 fn failed_write_ends_the_handle_and_keeps_the_old_commit() {
     let disk = MemoryDisk::new();
     let store = store(&disk);
