@@ -87,6 +87,31 @@ fn frame_whose_sync_failed_is_durable_if_it_is_seen_after_a_restart() {
 }
 
 #[test]
+fn segment_begun_under_a_failed_sync_is_durable_if_it_is_seen_after_a_restart() {
+    for (entries, spared) in (0..20).flat_map(|entries| [(entries, 0), (entries, 1)]) {
+        let disk = MemoryDisk::new();
+        let (log, mut writer) = open(&disk);
+        let write = |log: &SegmentedLog, writer: &mut LogWriter| {
+            let index = log.bounds(group(1)).next;
+            let _ = submit(log, append_long(group(1), index, 3000));
+            while writer.step()? {}
+            io::Result::Ok(())
+        };
+        (0..entries).for_each(|_| write(&log, &mut writer).unwrap());
+        disk.fail_syncs_after(spared, 1);
+        let _ = write(&log, &mut writer);
+        disk.fail_next_syncs(0);
+        drop((log, writer));
+        let (log, mut writer) = open(&disk);
+        write(&log, &mut writer).unwrap();
+        let seen = view(&log, group(1)).unwrap();
+        disk.crash();
+        let found = view(&open(&disk).0, group(1)).unwrap();
+        assert!(found == seen, "{entries} entries, {spared} syncs");
+    }
+}
+
+#[test]
 fn full_disk_ends_the_log_and_loses_nothing_acknowledged() {
     let disk = MemoryDisk::new();
     let (log, mut writer) = open(&disk);

@@ -17,8 +17,8 @@
 //! In all segments but the last every frame must be there: the header of each says which frame it begins with. That
 //! the last one is there, and reaches as far as it must, says the `note` beside them.
 //!
-//! Before anything is served, what no later frame vouches for is written again and synced. It may be in the page
-//! cache only, left there by a process whose sync never came or failed; readers must not be shown as durable what the
+//! Before anything is served, what no later frame vouches for, the header of its segment included, is written again and
+//! synced. It may be in the page cache only, left there by a process whose sync never came or failed; readers must not be shown as durable what the
 //! next power failure takes.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -284,7 +284,8 @@ impl<'a> Recovery<'a> {
             .map_err(failed("mend", &file_name(segment.number)))
     }
 
-    /// Writes again what nothing vouches for, with zeros for what was torn, and syncs it.
+    /// Writes again what nothing vouches for, with zeros for what was torn, and syncs it. Before a segment's first frame
+    /// that is its header too: one sync is for both.
     fn mend(&self, segment: Segment<'_>, unproven: u64) -> std::io::Result<()> {
         let torn = segment.end_of_content().saturating_sub(self.end);
         if torn > 0 {
@@ -297,7 +298,10 @@ impl<'a> Recovery<'a> {
             );
         }
         let again = segment.restored(unproven, self.end, torn)?;
-        let file = &self.opened[&segment.number].file;
+        let Opened { file, head } = &self.opened[&segment.number];
+        if let (SEGMENT_HEAD, Some(head)) = (unproven, head) {
+            write_head(file.as_ref(), *head)?;
+        }
         if !again.is_empty() {
             file.write_at(unproven, &again)?;
         }
