@@ -114,10 +114,18 @@ impl Bench {
         (store.open(GroupId::new(1)).unwrap(), seen)
     }
 
+    fn metadata(&self) -> std::fs::Metadata {
+        let path = self.folder.path().join("checkpoint-g1");
+        path.metadata().unwrap()
+    }
+
+    fn length(&self) -> u64 {
+        self.metadata().len()
+    }
+
     fn disk_bytes(&self) -> u64 {
         use std::os::unix::fs::MetadataExt as _;
-        let path = self.folder.path().join("checkpoint-g1");
-        path.metadata().unwrap().blocks() * 512
+        self.metadata().blocks() * 512
     }
 }
 
@@ -185,7 +193,7 @@ impl Report {
             syncs.len(),
             syncs.get(syncs.len() / 2).copied().unwrap_or_default(),
             longest(&syncs),
-            bench.checkpoint.length().unwrap() as f64 / MIB,
+            bench.length() as f64 / MIB,
             bench.disk_bytes() as f64 / MIB,
             memory("VmRSS"),
             memory("VmHWM"),

@@ -16,7 +16,7 @@ use super::index::{Found, Index, Ticketed};
 use super::rules::size;
 use super::segment::read_entry;
 use super::{Done, LogHealth, Operation};
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, is_for_space};
 
 /// The state, and two ways to wait for work: a thread's and a task's.
 pub(crate) struct Shared {
@@ -252,11 +252,6 @@ impl Shared {
         let file = file.ok_or_else(|| no_segment(place))?;
         read_entry(file.as_ref(), place, group, index)
     }
-}
-
-fn is_for_space(kind: io::ErrorKind) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    [StorageFull, QuotaExceeded, FileTooLarge].contains(&kind)
 }
 
 fn no_segment(place: Place) -> io::Error {
