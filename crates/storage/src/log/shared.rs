@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use leasehold_types::GroupId;
@@ -165,6 +166,14 @@ impl Shared {
             .expect("no holder of this lock panics")
             .queue
             .is_empty()
+    }
+
+    /// As [`Shared::wait`], for so long at most; whether there is work.
+    pub(crate) fn wait_at_most(&self, rest: Duration) -> bool {
+        let is_idle = |state: &mut State| state.queue.is_empty() && !state.is_closed;
+        let waited = self.work.wait_timeout_while(self.state(), rest, is_idle);
+        let (state, _) = waited.expect("no holder of this lock panics");
+        !state.queue.is_empty()
     }
 
     /// As [`Shared::wait`], for a task.
