@@ -29,7 +29,10 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) index: Index,
     pub(crate) files: BTreeMap<u64, Arc<dyn DiskFile>>,
+    /// Without what the next segment holds ready.
     pub(crate) health: LogHealth,
+    /// Bytes that the next segment holds ready. Whoever made it says so, since a log that rests does not look.
+    pub(crate) ready_bytes: u64,
     queue: VecDeque<Queued>,
     is_closed: bool,
     failure: Option<Failure>,
@@ -111,6 +114,7 @@ impl Shared {
                 index,
                 files,
                 health: LogHealth::default(),
+                ready_bytes: 0,
                 queue: VecDeque::new(),
                 is_closed: false,
                 failure: None,
@@ -219,7 +223,10 @@ impl Shared {
     }
 
     pub(crate) fn health(&self) -> LogHealth {
-        self.state().health.clone()
+        let state = self.state();
+        let mut health = state.health.clone();
+        health.spare_bytes += state.ready_bytes;
+        health
     }
 
     /// Entries for a reader; see [`super::LogStore::entries`].
