@@ -299,6 +299,32 @@ fn million_jobs_are_loaded_changed_read_and_removed() {
 }
 
 #[test]
+#[ignore = "it measures, and writes a GiB"]
+fn commit_of_one_row_into_files_of_many_lengths() {
+    let bench = Bench::new(CheckpointOptions::default());
+    let value = noise(3, 1024 * 1024);
+    let mut next = 0_u64;
+    for mib in [1, 64, 256, 1024] {
+        let mut writing = bench.checkpoint.begin().unwrap();
+        while next < mib {
+            let key = next.to_be_bytes();
+            writing.put(PAYLOADS, &key, &value).unwrap();
+            next += 1;
+        }
+        writing.commit(b"head").unwrap();
+        for _ in 0..3 {
+            bench.seen.written.store(0, Ordering::Relaxed);
+            let mut writing = bench.checkpoint.begin().unwrap();
+            writing.put(JOBS, b"one", &[1; 200]).unwrap();
+            writing.commit(b"head").unwrap();
+            let written = bench.seen.written.load(Ordering::Relaxed) / 1024;
+            let file = bench.length() as f64 / MIB;
+            println!("{mib} MiB of rows, file {file:.0} MiB: one row writes {written} KiB");
+        }
+    }
+}
+
+#[test]
 #[ignore = "it measures, for three minutes"]
 fn log_syncs_beside_a_commit_of_64_mib() {
     for round in 0..4 {
