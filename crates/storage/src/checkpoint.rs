@@ -1,10 +1,13 @@
 //! Checkpoints: what a group's state was at one point of its log, one transactional database a group.
 //!
 //! A checkpoint holds rows under keys, in tables, and one *head*: whatever the caller needs to know about the commit
-//! as a whole. It changes by [`Writing`]s, each of which lands whole or not at all, costs what it changes and not what
-//! the checkpoint holds, and is read through [`View`]s, each pinned to one commit. The B-tree and its transactions
-//! are redb's; what is ours is the file below it (`file`): every block has a checksum that is checked whenever it is
-//! read, which redb does not do, and syncs are small ones, so that a commit does not stand in the log's way.
+//! as a whole. It changes by [`Writing`]s, each of which lands whole or not at all, and is read through [`View`]s, each
+//! pinned to one commit. The B-tree and its transactions are redb's; what is ours is the file below it (`file`): every
+//! block has a checksum that is checked whenever it is read, which redb does not do, and syncs are small ones, so that a
+//! commit does not stand in the log's way.
+//!
+//! A commit costs what it changes, and not what the checkpoint holds, but for redb's map of free pages: each commit
+//! writes all of it, so that no opening has to walk the trees. That is 64 to 128 KiB for each GiB of the file.
 //!
 //! A group's file is `checkpoint-g3`; one that is being received stands beside it as `checkpoint-g3.incoming`, and one
 //! that is being made or compacted as `checkpoint-g3.tmp`. Either takes the place of the first by a rename.
@@ -74,7 +77,8 @@ impl Table {
 /// How a checkpoint uses memory and the disk.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckpointOptions {
-    /// Bytes of a group's rows kept in memory, half of them at most not yet written. Default 64 MiB.
+    /// Bytes of a file's rows kept in memory, half of them at most not yet written. Default 64 MiB. A group has a second
+    /// file while one is compacted or received, and one that was replaced as long as a view of it is there.
     pub cache_bytes: usize,
     /// Bytes written between two syncs ahead of the commit, so that none of them is long. Default 8 MiB.
     pub sync_every: u64,

@@ -109,6 +109,12 @@ pub trait DiskFile: Send + Sync {
     fn set_length(&self, length: u64) -> io::Result<()>;
 }
 
+/// Whether an error says that there was no room: on the volume, or in what this process may take of it.
+pub(crate) fn is_for_space(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    [StorageFull, QuotaExceeded, FileTooLarge].contains(&kind)
+}
+
 /// Suffix of a file that is being written and not yet in its place.
 pub(crate) const TEMPORARY: &str = ".tmp";
 

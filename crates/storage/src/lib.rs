@@ -11,8 +11,9 @@
 //!
 //! They use different file names, so that all of them may share one folder, and leave other names alone.
 //!
-//! What must always hold: nothing is reported as durable before a sync covered it; a failed sync is never repeated;
-//! and what comes back is what was written, or an error that names the file, the offset and the way out.
+//! What must always hold: nothing is reported as durable before a sync covered it; after a failed sync of what was
+//! acknowledged or is about to be, nothing more is taken, and no second sync is trusted with it; and what comes back is
+//! what was written, or an error that names the file, the offset and the way out.
 
 mod checkpoint;
 mod disk;

@@ -114,10 +114,18 @@ impl Bench {
         (store.open(GroupId::new(1)).unwrap(), seen)
     }
 
+    fn metadata(&self) -> std::fs::Metadata {
+        let path = self.folder.path().join("checkpoint-g1");
+        path.metadata().unwrap()
+    }
+
+    fn length(&self) -> u64 {
+        self.metadata().len()
+    }
+
     fn disk_bytes(&self) -> u64 {
         use std::os::unix::fs::MetadataExt as _;
-        let path = self.folder.path().join("checkpoint-g1");
-        path.metadata().unwrap().blocks() * 512
+        self.metadata().blocks() * 512
     }
 }
 
@@ -185,7 +193,7 @@ impl Report {
             syncs.len(),
             syncs.get(syncs.len() / 2).copied().unwrap_or_default(),
             longest(&syncs),
-            bench.checkpoint.length().unwrap() as f64 / MIB,
+            bench.length() as f64 / MIB,
             bench.disk_bytes() as f64 / MIB,
             memory("VmRSS"),
             memory("VmHWM"),
@@ -288,6 +296,32 @@ fn million_jobs_are_loaded_changed_read_and_removed() {
     assert!(bench.checkpoint.compact_if_worth().unwrap());
     report.rows = 2 * LIVE / 1000;
     report.print("compact", &bench);
+}
+
+#[test]
+#[ignore = "it measures, and writes a GiB"]
+fn commit_of_one_row_into_files_of_many_lengths() {
+    let bench = Bench::new(CheckpointOptions::default());
+    let value = noise(3, 1024 * 1024);
+    let mut next = 0_u64;
+    for mib in [1, 64, 256, 1024] {
+        let mut writing = bench.checkpoint.begin().unwrap();
+        while next < mib {
+            let key = next.to_be_bytes();
+            writing.put(PAYLOADS, &key, &value).unwrap();
+            next += 1;
+        }
+        writing.commit(b"head").unwrap();
+        for _ in 0..3 {
+            bench.seen.written.store(0, Ordering::Relaxed);
+            let mut writing = bench.checkpoint.begin().unwrap();
+            writing.put(JOBS, b"one", &[1; 200]).unwrap();
+            writing.commit(b"head").unwrap();
+            let written = bench.seen.written.load(Ordering::Relaxed) / 1024;
+            let file = bench.length() as f64 / MIB;
+            println!("{mib} MiB of rows, file {file:.0} MiB: one row writes {written} KiB");
+        }
+    }
 }
 
 #[test]

@@ -87,6 +87,7 @@ for_every_store!(
     purge_below_an_earlier_one_changes_nothing,
     slots_hold_their_last_value,
     groups_do_not_mix,
+    surplus_is_what_can_go_so_that_enough_bytes_stay,
     read_gives_at_least_one_entry_and_stops_at_its_limit,
     read_outside_the_log_gives_what_there_is,
     refused_operation_changes_nothing_and_harms_no_other,
@@ -202,6 +203,19 @@ fn slots_hold_their_last_value(log: &dyn LogStore) {
         log.slot(group(1), Slot::Committed).as_deref(),
         Some(&b"c1"[..])
     );
+}
+
+fn surplus_is_what_can_go_so_that_enough_bytes_stay(log: &dyn LogStore) {
+    assert_eq!(log.surplus(group(1), 0), None);
+    perform(log, append(group(1), 5, &["1234", "", "123", "12"])).unwrap();
+    let surplus = || [0, 1, 3, 5, 6].map(|kept| log.surplus(group(1), kept));
+    assert_eq!(surplus(), [Some(8), Some(7), Some(6), Some(6), None]);
+    perform(log, truncate(group(1), Some(7))).unwrap();
+    assert_eq!(surplus(), [Some(7), Some(6), Some(6), None, None]);
+    perform(log, purge(group(1), 5)).unwrap();
+    assert_eq!(surplus(), [Some(7), Some(6), Some(6), None, None]);
+    perform(log, purge(group(1), 9)).unwrap();
+    assert_eq!(surplus(), [None; 5]);
 }
 
 fn groups_do_not_mix(log: &dyn LogStore) {

@@ -89,6 +89,6 @@ fn copy_some(
             copied += key.len() + value.len();
         }
     }
-    transaction.commit().map_err(fresh.failed("write"))?;
+    fresh.commit(transaction)?;
     Ok(copied >= COPIED_AT_ONCE)
 }

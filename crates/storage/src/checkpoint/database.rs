@@ -13,7 +13,7 @@ use redb::{
 
 use super::CheckpointOptions;
 use super::error::CheckpointError;
-use super::file::{Backend, BlockFile, Fault};
+use super::file::{Backend, BlockFile, Fault, FirstFault, Outcome};
 use crate::disk::{Disk, OpenMode, create_temporary};
 
 /// What all tables are to redb: bytes under bytes, in their order.
@@ -60,12 +60,13 @@ impl Database {
         Self::over(place, file)
     }
 
-    /// Makes an empty one, durable but for its name. A leftover of that name goes away.
+    /// Makes an empty one, durable but for its name. A leftover of that name goes away, and nothing is left of one that
+    /// could not be made.
     pub(super) fn create(place: Place<'_>) -> Result<Arc<Self>, CheckpointError> {
         let file = create_temporary(place.disk, place.name)
             .map_err(|error| CheckpointError::io("create", place.name, error))?;
         let file = BlockFile::create(file, place.group, place.options.sync_every);
-        Self::over(place, file)
+        Self::over(place, file).inspect_err(|_| drop(place.disk.remove(place.name)))
     }
 
     fn over(
@@ -103,6 +104,11 @@ impl Database {
         self.file.fault()
     }
 
+    /// The same, for whoever outlives this.
+    pub(super) fn first_fault(&self) -> FirstFault {
+        self.file.first_fault()
+    }
+
     /// Ends the use of the file: a sync that it depends on failed.
     pub(super) fn end(&self, error: io::Error) {
         self.file.end(error);
@@ -137,6 +143,24 @@ impl Database {
         let mut transaction = begun.map_err(self.failed("write"))?;
         transaction.set_quick_repair(true);
         Ok(transaction)
+    }
+
+    /// Makes a change count. What redb does after that may fail without harm to the commit: the file can no longer be
+    /// used, and the next who wants to hears of it.
+    pub(super) fn commit(&self, transaction: WriteTransaction) -> Result<(), CheckpointError> {
+        let before = self.file.counting();
+        let Err(error) = transaction.commit() else {
+            return Ok(());
+        };
+        let error = self.failed("write")(error);
+        match self.file.outcome(before) {
+            Outcome::CertainlyNot => Err(error),
+            Outcome::Unknown => Err(error.of_unknown_outcome()),
+            Outcome::Durable => {
+                tracing::warn!(%error, "a checkpoint was committed, and could not be tidied");
+                Ok(())
+            }
+        }
     }
 }
 
@@ -195,4 +219,37 @@ impl Meta {
 fn parse_live(live: &[u8]) -> Result<u64, redb::Error> {
     let live = live.try_into().map(u64::from_le_bytes);
     live.map_err(|_| redb::Error::Corrupted("its count of live bytes has no 8 bytes".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::MemoryDisk;
+
+    #[test]
+    fn what_became_of_a_commit_is_told_by_the_header_of_redb() {
+        let disk = MemoryDisk::new();
+        let place = Place {
+            disk: &disk,
+            group: GroupId::new(3),
+            options: CheckpointOptions::default(),
+            name: "checkpoint-g3",
+        };
+        let database = Database::create(place).unwrap();
+        for live in 0..5 {
+            let before = database.file.counting();
+            let transaction = database.write().unwrap();
+            let meta = Meta { head: None, live };
+            meta.write(&transaction).unwrap();
+            assert_eq!(database.file.outcome(before), Outcome::CertainlyNot);
+            database.commit(transaction).unwrap();
+            assert_eq!(database.file.outcome(before), Outcome::Durable);
+        }
+        let before = database.file.counting();
+        drop(database);
+        let database = Database::open(place).unwrap();
+        assert_eq!(database.file.counting(), before);
+        drop(database.write().unwrap());
+        assert_eq!(database.file.outcome(before), Outcome::CertainlyNot);
+    }
 }

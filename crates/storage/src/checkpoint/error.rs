@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::file::{BlockFile, CHECKPOINT_FORMAT, Fault, again, is_full};
+use super::file::{BlockFile, CHECKPOINT_FORMAT, Fault, again};
+use crate::disk::is_for_space;
 
 /// Why a checkpoint could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +33,9 @@ pub enum CheckpointError {
         /// The newest format that this version reads.
         supported: u32,
     },
-    /// There is no room. What was committed before is untouched and can be read through a new view, and writing may be
-    /// tried again when there is room.
+    /// There is no room. What was asked for has certainly not happened, now or later, a commit too, and may be asked for
+    /// again when there is room: a change from [`Checkpoint::begin`](super::Checkpoint::begin) on, with all that it puts
+    /// and removes. What was committed before is untouched and can be read through a new view.
     #[error("cannot {action} checkpoint file {file}, the disk is full: free some space on it")]
     Full {
         /// What was tried.
@@ -43,7 +45,8 @@ pub enum CheckpointError {
         /// What the disk said.
         source: io::Error,
     },
-    /// The disk said no. The checkpoint is not used any further.
+    /// The disk said no. When it said so while the checkpoint was read, changed or replaced, that is not used any
+    /// further; a failed compaction leaves it as it was.
     #[error("cannot {action} checkpoint file {file}")]
     Io {
         /// What was tried.
@@ -59,8 +62,8 @@ pub enum CheckpointError {
         /// Which file.
         file: String,
     },
-    /// The checkpoint was removed, or took the place of another one; this handle is for neither.
-    #[error("checkpoint file {file} is no longer there under this name: open it again")]
+    /// What was received took its group's place; this handle is for nothing any more.
+    #[error("checkpoint file {file} took its group's place: open that")]
     Gone {
         /// Which file.
         file: String,
@@ -83,7 +86,12 @@ impl CheckpointError {
             Fault::Io { action, source } | Fault::Full { action, source } => {
                 Self::io(action, file, again(source))
             }
-            Fault::Sync { source } => Self::io("sync", file, again(source)),
+            // Also for lack of space: what a failed sync left is not known.
+            Fault::Sync { source } => Self::Io {
+                action: "sync",
+                file: file.to_owned(),
+                source: again(source),
+            },
         }
     }
 
@@ -108,9 +116,29 @@ impl CheckpointError {
         Self::io(action, name, io::Error::other(error))
     }
 
+    /// The same for a change of which it is not known whether it happened: no reason to make it again.
+    pub(super) fn of_unknown_outcome(self) -> Self {
+        match self {
+            Self::Full {
+                action,
+                file,
+                source,
+            } => Self::Io {
+                action,
+                file,
+                source,
+            },
+            Self::Corrupt { .. }
+            | Self::NewerFormat { .. }
+            | Self::Io { .. }
+            | Self::Busy { .. }
+            | Self::Gone { .. } => self,
+        }
+    }
+
     pub(super) fn io(action: &'static str, file: &str, source: io::Error) -> Self {
         let file = file.to_owned();
-        if is_full(&source) {
+        if is_for_space(source.kind()) {
             return Self::Full {
                 action,
                 file,
@@ -121,6 +149,22 @@ impl CheckpointError {
             action,
             file,
             source,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sync_that_fails_for_lack_of_space_is_no_reason_to_try_again() {
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let fault = Fault::of_failed_sync(io::Error::from(kind));
+            let error = CheckpointError::of_fault("checkpoint-g3", &fault);
+            assert!(matches!(error, CheckpointError::Io { action: "sync", .. }));
+            let error = CheckpointError::io("write", "checkpoint-g3", io::Error::from(kind));
+            assert!(matches!(error, CheckpointError::Full { .. }));
         }
     }
 }

@@ -24,13 +24,15 @@ use redb::StorageBackend;
 
 use crate::disk::{DiskFile, read_exact_at, read_up_to};
 
+mod commits;
 mod fault;
 mod head;
 mod layout;
 mod sums;
 
-use fault::FirstFault;
-pub(super) use fault::{Fault, again, is_full};
+use commits::Counting;
+pub(super) use commits::Outcome;
+pub(super) use fault::{Fault, FirstFault, again};
 pub use head::CHECKPOINT_FORMAT;
 use head::{HEAD, HeadError, Header, SECTOR};
 use layout::{BLOCK, BLOCK_BYTES, RUN};
@@ -45,6 +47,7 @@ pub(super) struct BlockFile {
     length: AtomicU64,
     /// Bytes of content that the header on the disk says there are at least.
     vouched: AtomicU64,
+    counting: Counting,
     /// Bytes written since the last sync.
     unsynced: AtomicU64,
     sync_every: u64,
@@ -90,12 +93,26 @@ impl BlockFile {
         let cut = || Fault::corrupt(length, "the file ends where no commit ended it");
         let content = layout::content_length(length).ok_or_else(cut)?;
         let file = Self::new(file, group, sync_every, content);
-        let vouched = file.header()?.content;
-        if content < vouched {
+        let header = file.header()?;
+        if content < header.content {
             return Err(cut());
         }
-        file.vouched.store(vouched, Ordering::Release);
+        file.vouched.store(header.content, Ordering::Release);
+        file.counting.is_found(header.counting());
+        file.drop_the_rest()?;
         Ok(file)
+    }
+
+    /// Cuts off what the header does not vouch for: no commit that counts reaches there.
+    ///
+    /// SUBTLE: the process that lengthened the file may have ended before its sync. The next header vouches for the
+    /// whole length, and could land without it; then a good file would be taken for one that was cut.
+    fn drop_the_rest(&self) -> Result<(), Fault> {
+        let vouched = self.vouched.load(Ordering::Acquire);
+        match self.content_length() > vouched {
+            true => self.resize(vouched),
+            false => Ok(()),
+        }
     }
 
     fn new(file: Box<dyn DiskFile>, group: GroupId, sync_every: u64, length: u64) -> Self {
@@ -105,6 +122,7 @@ impl BlockFile {
             sums: Mutex::new(Sums::new(group)),
             length: AtomicU64::new(length),
             vouched: AtomicU64::new(0),
+            counting: Counting::default(),
             unsynced: AtomicU64::new(0),
             sync_every,
             syncing: Mutex::new(()),
@@ -125,6 +143,21 @@ impl BlockFile {
     /// The error that ended this file's use, if one did.
     pub(super) fn fault(&self) -> Option<Fault> {
         self.fault.get()
+    }
+
+    /// The same, for whoever outlives this file's use.
+    pub(super) fn first_fault(&self) -> FirstFault {
+        self.fault.clone()
+    }
+
+    /// Which of redb's two commits counts, by the header that was written last.
+    pub(super) fn counting(&self) -> bool {
+        self.counting.written()
+    }
+
+    /// What became of a commit before which this one counted.
+    pub(super) fn outcome(&self, before: bool) -> Outcome {
+        self.counting.outcome(before)
     }
 
     /// From now on nothing is written any more. Closing a database would tidy it, which a checkpoint that is opened
@@ -181,6 +214,7 @@ impl BlockFile {
     fn vouch(&self, header: &Header) -> Result<(), Fault> {
         self.put(layout::content(0), &header.encode(self.group))?;
         self.vouched.store(header.content, Ordering::Release);
+        self.counting.is_written(header.counting());
         Ok(())
     }
 
@@ -235,11 +269,14 @@ impl BlockFile {
     /// Whether these bytes are what the blocks hold already. On its way to a commit redb touches every page of it once
     /// more, and so writes those again, unchanged, that had to leave its cache meanwhile: with it, half of all writes.
     ///
-    /// SUBTLE: a checksum that is the same does not say that the bytes are. Only reading them does.
+    /// SUBTLE: a checksum that is the same does not say that the bytes are. Only reading them does. And bytes that are
+    /// the same need not be on the disk: what an earlier process wrote and could not sync is read back from the
+    /// system's memory, which does not write it a second time. So only what was written through this handle counts; a
+    /// sync of its own covers that, or has failed and ended it.
     fn is_in_place(&self, first: u64, bytes: &[u8]) -> Result<bool, Fault> {
         for (block, bytes) in blocks(first, bytes) {
-            let kept = self.sum(block)?;
-            if kept == 0 || kept != Sums::of(self.group, block, bytes) {
+            let kept = lock(&self.sums).of_written(block);
+            if kept.is_none_or(|kept| kept != Sums::of(self.group, block, bytes)) {
                 return Ok(false);
             }
         }
@@ -290,10 +327,13 @@ impl BlockFile {
     fn sync(&self) -> Result<(), Fault> {
         let _one = lock(&self.syncing);
         self.unsynced.store(0, Ordering::Release);
+        let counting = self.counting.written();
         lock(&self.sums)
             .write(self.file.as_ref())
             .map_err(|error| Fault::io("write", error))?;
-        self.file.sync().map_err(Fault::of_failed_sync)
+        self.file.sync().map_err(Fault::of_failed_sync)?;
+        self.counting.is_synced(counting);
+        Ok(())
     }
 
     fn resize(&self, length: u64) -> Result<(), Fault> {

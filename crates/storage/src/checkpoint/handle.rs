@@ -1,14 +1,15 @@
 //! The handle on a group's checkpoint: which file it is now, and whose turn it is to change it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use leasehold_types::GroupId;
 
 use super::CheckpointOptions;
 use super::database::{Database, Place};
 use super::error::CheckpointError;
-use super::file::Fault;
+use super::file::{Fault, FirstFault};
+use super::store::Files;
 use super::view::View;
 use super::writing::{Batch, Writing};
 use crate::disk::Disk;
@@ -25,13 +26,41 @@ pub(super) struct Shared {
     pub(super) group: GroupId,
     /// Of the file, when it is in its place.
     pub(super) name: String,
-    /// Outlives this handle: a failed sync ends the file's use for as long as the process runs.
-    pub(super) failed_sync: Arc<OnceLock<Fault>>,
+    ending: Ending,
+    /// Of one that is being received: it is forgotten there, and its file goes away, unless it was installed.
+    incoming: Option<Arc<Files>>,
     state: Mutex<State>,
 }
 
+/// What ended the use of the file that has a name now. Outlives handles: a failed sync ends it for as long as the process
+/// runs.
+#[derive(Clone, Default)]
+pub(super) struct Ending(Arc<Mutex<FirstFault>>);
+
+impl Ending {
+    fn lock(&self) -> MutexGuard<'_, FirstFault> {
+        self.0.lock().expect("no holder of this lock panics")
+    }
+
+    /// Another file has the name now.
+    fn is_that_of(&self, database: &Database) {
+        *self.lock() = database.first_fault();
+    }
+
+    /// The failed sync, if that was it.
+    pub(super) fn failed_sync(&self) -> Option<Fault> {
+        let fault = self.lock().get()?;
+        matches!(fault, Fault::Sync { .. }).then_some(fault)
+    }
+
+    /// A sync failed before the file was used.
+    pub(super) fn put(&self, fault: Fault) {
+        let _ = self.lock().put(fault);
+    }
+}
+
 struct State {
-    /// None when the file was removed or took another's place.
+    /// None when the file took another's place.
     database: Option<Arc<Database>>,
     /// Somebody has the turn.
     is_changing: bool,
@@ -50,9 +79,10 @@ impl Drop for Turn {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let database = self.state().database.take();
-        if let Some(fault @ Fault::Sync { .. }) = database.and_then(|database| database.fault()) {
-            let _ = self.failed_sync.set(fault);
+        if let Some(files) = self.incoming.take()
+            && !self.is_gone()
+        {
+            files.give_up(self);
         }
     }
 }
@@ -66,22 +96,23 @@ impl fmt::Debug for Checkpoint {
 impl Shared {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
-        options: CheckpointOptions,
-        group: GroupId,
-        name: String,
-        failed_sync: Arc<OnceLock<Fault>>,
+        place: Place<'_>,
+        ending: Ending,
+        incoming: Option<Arc<Files>>,
         database: Arc<Database>,
     ) -> Self {
+        ending.is_that_of(&database);
         let state = Mutex::new(State {
             database: Some(database),
             is_changing: false,
         });
         Self {
             disk,
-            options,
-            group,
-            name,
-            failed_sync,
+            options: place.options,
+            group: place.group,
+            name: place.name.to_owned(),
+            ending,
+            incoming,
             state,
         }
     }
@@ -125,6 +156,7 @@ impl Shared {
             None => {}
             Some(Fault::Full { .. }) if !state.is_changing => {
                 *database = Database::open(self.place(&self.name))?;
+                self.ending.is_that_of(database);
             }
             Some(fault) => return Err(CheckpointError::of_fault(&self.name, &fault)),
         }
@@ -147,12 +179,10 @@ impl Shared {
     pub(super) fn install(&self, arrived: Arc<Database>) -> Result<(), CheckpointError> {
         let failed = |error| CheckpointError::io("replace", &self.name, error);
         let mut state = self.state();
-        if state.database.is_none() {
-            return Err(self.gone());
-        }
         let disk = self.disk.as_ref();
         disk.rename(&arrived.name(), &self.name).map_err(failed)?;
         arrived.renamed_to(&self.name);
+        self.ending.is_that_of(&arrived);
         state.database = Some(Arc::clone(&arrived));
         // Which of the two a crash would leave is not known when this fails: neither may be built upon.
         disk.sync_folder().map_err(|error| {
@@ -192,11 +222,11 @@ impl Checkpoint {
     /// not used any further, unless it is still the old one.
     ///
     /// # Panics
-    /// When the two are not of the same group, or are the same.
+    /// When the other was not received for this one's group.
     pub fn replace_by(&self, incoming: &Self) -> Result<(), CheckpointError> {
         let (here, there) = (&self.shared, &incoming.shared);
         assert!(
-            here.group == there.group && here.name != there.name,
+            here.group == there.group && here.incoming.is_none() && there.incoming.is_some(),
             "a checkpoint is replaced by one that was received for its group"
         );
         let (_turn, _) = here.take_turn()?;
@@ -204,15 +234,5 @@ impl Checkpoint {
         here.install(arrived)?;
         there.leave();
         Ok(())
-    }
-
-    /// Length of the file in bytes. Parts of it that were never written may take no room on the disk.
-    ///
-    /// # Errors
-    /// When the file is no longer this handle's.
-    pub fn length(&self) -> Result<u64, CheckpointError> {
-        let state = self.shared.state();
-        let database = state.database.as_ref().ok_or_else(|| self.shared.gone())?;
-        Ok(database.length())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use leasehold_types::GroupId;
 
@@ -10,7 +10,7 @@ use super::CheckpointOptions;
 use super::database::{Database, Place};
 use super::error::CheckpointError;
 use super::file::Fault;
-use super::handle::{Checkpoint, Shared};
+use super::handle::{Checkpoint, Ending, Shared};
 use crate::disk::{Disk, TEMPORARY};
 
 const PREFIX: &str = "checkpoint-";
@@ -21,15 +21,38 @@ const INCOMING: &str = ".incoming";
 pub struct CheckpointStore {
     disk: Arc<dyn Disk>,
     options: CheckpointOptions,
-    /// By name of the file: two databases over one file would write over each other.
-    files: Mutex<BTreeMap<String, Known>>,
+    files: Arc<Files>,
 }
+
+/// The files in use, by name: two databases over one file would write over each other.
+#[derive(Default)]
+pub(super) struct Files(Mutex<BTreeMap<String, Known>>);
 
 /// What is known of a file for as long as the process runs.
 #[derive(Default)]
 struct Known {
     handle: Weak<Shared>,
-    failed_sync: Arc<OnceLock<Fault>>,
+    ending: Ending,
+}
+
+impl Files {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+        // What is held under it is whole between any two statements.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the file of one that was being received and is not wanted any more: it can be as large as what lacks.
+    /// Unless another is being received under the name by now.
+    pub(super) fn give_up(&self, shared: &Shared) {
+        let files = self.lock();
+        let is_its_own = |known: &Known| std::ptr::eq(known.handle.as_ptr(), shared);
+        if !files.get(&shared.name).is_some_and(is_its_own) {
+            return;
+        }
+        if let Err(error) = remove_if_there(shared.disk.as_ref(), &shared.name) {
+            tracing::warn!(file = shared.name, %error, "cannot remove a checkpoint that was given up");
+        }
+    }
 }
 
 impl Known {
@@ -44,16 +67,11 @@ impl CheckpointStore {
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>, options: CheckpointOptions) -> Self {
         remove_leftovers(disk.as_ref());
-        let files = Mutex::default();
         Self {
             disk,
             options,
-            files,
+            files: Arc::default(),
         }
-    }
-
-    fn files(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
-        self.files.lock().expect("no holder of this lock panics")
     }
 
     fn place<'a>(&'a self, group: GroupId, name: &'a str) -> Place<'a> {
@@ -71,16 +89,16 @@ impl CheckpointStore {
     /// [`CheckpointError`] says what is wrong with the file and the way out.
     pub fn open(&self, group: GroupId) -> Result<Checkpoint, CheckpointError> {
         let name = file_name(group);
-        let mut files = self.files();
+        let mut files = self.files.lock();
         let known = files.entry(name.clone()).or_default();
         if let Some(shared) = known.live() {
             return Ok(Checkpoint { shared });
         }
-        if let Some(fault) = known.failed_sync.get() {
-            return Err(CheckpointError::of_fault(&name, fault));
+        if let Some(fault) = known.ending.failed_sync() {
+            return Err(CheckpointError::of_fault(&name, &fault));
         }
         let database = self.open_or_make(group, &name, known)?;
-        Ok(self.hand_out(known, group, name, database))
+        Ok(self.hand_out(known, self.place(group, &name), None, database))
     }
 
     /// Opens a file, or makes one under another name first: one that has its name is whole.
@@ -102,7 +120,7 @@ impl CheckpointStore {
         self.disk.sync_folder().map_err(|error| {
             let fault = Fault::of_failed_sync(error);
             let error = CheckpointError::of_fault(name, &fault);
-            let _ = known.failed_sync.set(fault);
+            known.ending.put(fault);
             error
         })?;
         Ok(database)
@@ -121,56 +139,34 @@ impl CheckpointStore {
     fn hand_out(
         &self,
         known: &mut Known,
-        group: GroupId,
-        name: String,
+        place: Place<'_>,
+        incoming: Option<Arc<Files>>,
         database: Arc<Database>,
     ) -> Checkpoint {
-        let disk = Arc::clone(&self.disk);
-        let failed_sync = Arc::clone(&known.failed_sync);
-        let shared = Shared::new(disk, self.options, group, name, failed_sync, database);
-        let shared = Arc::new(shared);
+        let (disk, ending) = (Arc::clone(&self.disk), known.ending.clone());
+        let shared = Arc::new(Shared::new(disk, place, ending, incoming, database));
         known.handle = Arc::downgrade(&shared);
         Checkpoint { shared }
     }
 
     /// An empty checkpoint beside a group's own, to be filled and then to take its place
-    /// ([`Checkpoint::replace_by`]). One that was begun before and given up goes away.
+    /// ([`Checkpoint::replace_by`]). Given up, which is dropping all handles and views of it, its file goes away.
     ///
     /// # Errors
     /// [`CheckpointError::Busy`] while another one is being received for the group.
     pub fn receive(&self, group: GroupId) -> Result<Checkpoint, CheckpointError> {
         let name = format!("{}{INCOMING}", file_name(group));
-        let mut files = self.files();
+        // SUBTLE: dropped after the lock is let go of, since it may be the last handle, which takes the lock itself.
+        let before;
+        let mut files = self.files.lock();
         let known = files.entry(name.clone()).or_default();
-        if known.live().is_some() {
+        before = known.live();
+        if before.is_some() {
             return Err(CheckpointError::Busy { file: name });
         }
-        // Whatever befell an earlier one, this is another file.
-        known.failed_sync = Arc::default();
-        let database = Database::create(self.place(group, &name))?;
-        Ok(self.hand_out(known, group, name, database))
-    }
-
-    /// Removes a group's checkpoint, durably, and what is being received for it. That there is none is no error.
-    /// Handles on it are for nothing from now on; views go on.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn remove(&self, group: GroupId) -> Result<(), CheckpointError> {
-        let name = file_name(group);
-        let mut files = self.files();
-        for suffix in ["", INCOMING, TEMPORARY] {
-            let name = format!("{name}{suffix}");
-            if let Some(shared) = files.get(&name).and_then(Known::live) {
-                shared.leave();
-            }
-            remove_if_there(self.disk.as_ref(), &name)
-                .map_err(|error| CheckpointError::io("remove", &name, error))?;
-            let _ = files.remove(&name);
-        }
-        self.disk
-            .sync_folder()
-            .map_err(|error| CheckpointError::io("remove", &name, error))
+        let place = self.place(group, &name);
+        let database = Database::create(place)?;
+        Ok(self.hand_out(known, place, Some(Arc::clone(&self.files)), database))
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::{Range, ReadOnlyTable, ReadTransaction, ReadableTableMetadata as _, TableError};
+use redb::{Range, ReadOnlyTable, ReadTransaction, TableError};
 
 use super::Table;
 use super::database::{Database, Definition, Meta};
@@ -84,17 +84,6 @@ impl View {
             database: Arc::clone(&self.database),
             _handle: Arc::clone(&self.handle),
         })
-    }
-
-    /// How many rows a table has.
-    ///
-    /// # Errors
-    /// As [`View::get`].
-    pub fn rows(&self, table: Table) -> Result<u64, CheckpointError> {
-        match self.open(table)? {
-            Some(rows) => rows.len().map_err(self.database.failed("read")),
-            None => Ok(0),
-        }
     }
 
     fn open(&self, table: Table) -> Result<Option<ReadOnlyTable<Key, Value>>, CheckpointError> {

@@ -61,11 +61,9 @@ impl Batch {
     pub(super) fn commit(mut self, head: Option<Bytes>) -> Result<(), CheckpointError> {
         self.apply()?;
         self.meta.head = head;
-        let failed = self.database.failed("write");
-        self.meta.write(&self.transaction).map_err(&failed)?;
-        self.transaction
-            .commit()
-            .map_err(|error| failed(error.into()))
+        let written = self.meta.write(&self.transaction);
+        written.map_err(self.database.failed("write"))?;
+        self.database.commit(self.transaction)
     }
 }
 
@@ -121,8 +119,9 @@ impl Writing {
     /// Makes the changes count, all at once. Durable when it returns; views taken from now on see them and this head.
     ///
     /// # Errors
-    /// Whether the changes count is then told by the head of the next view that can be taken: at once when the disk is
-    /// full, after a new start of the process when it failed.
+    /// [`CheckpointError::Full`]: the changes certainly do not count, and may be made again, from
+    /// [`Checkpoint::begin`](super::Checkpoint::begin) on, when there is room. After any other error, whether they count
+    /// is told by the head of the view that can be taken after a new start of the process.
     pub fn commit(self, head: &[u8]) -> Result<(), CheckpointError> {
         let Self { batch, _turn: turn } = self;
         let committed = batch.commit(Some(Bytes::copy_from_slice(head)));

@@ -40,6 +40,8 @@ struct Folder {
     /// Raised by a crash: handles from before it no longer work, as their process is gone.
     life: u64,
     capacity: Option<u64>,
+    /// Writes and changes of length for which there is room.
+    writes_left: Option<u64>,
     fail_syncs: u32,
     /// Syncs that succeed before those fail.
     spared_syncs: u32,
@@ -48,6 +50,7 @@ struct Folder {
     hold_syncs: bool,
     held_syncs: u64,
     syncs: u64,
+    writes: u64,
 }
 
 /// A crash that was ordered.
@@ -86,14 +89,16 @@ impl Folder {
         ))
     }
 
-    fn check_room(&self, more: u64) -> io::Result<()> {
-        match self.capacity {
-            Some(capacity) if more > 0 && self.used() + more > capacity => Err(io::Error::new(
-                io::ErrorKind::StorageFull,
-                "no space left on the simulated disk",
-            )),
-            Some(_) | None => Ok(()),
+    /// In a write or a change of length, by which a file grows by so many bytes.
+    fn take_room(&mut self, more: u64) -> io::Result<()> {
+        let holds = self.capacity.unwrap_or(u64::MAX);
+        if self.writes_left == Some(0) || more > 0 && self.used() + more > holds {
+            let full = "no space left on the simulated disk";
+            return Err(io::Error::new(io::ErrorKind::StorageFull, full));
         }
+        self.writes_left = self.writes_left.map(|left| left - 1);
+        self.writes += 1;
+        Ok(())
     }
 
     /// In a sync: fails the power if that was ordered for this one.
@@ -249,6 +254,17 @@ impl MemoryDisk {
         self.folder().capacity = capacity;
     }
 
+    /// From now on there is room for so many more writes and changes of length, however long; `None` lifts the bound.
+    pub fn set_writes_left(&self, writes: Option<u64>) {
+        self.folder().writes_left = writes;
+    }
+
+    /// Writes and changes of length that succeeded so far.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.folder().writes
+    }
+
     /// Syncs of files that succeeded so far.
     #[must_use]
     pub fn syncs(&self) -> u64 {
@@ -377,7 +393,7 @@ impl DiskFile for MemoryFile {
         let mut folder = self.folder()?;
         take(&mut folder.fail_writes)?;
         let length = lock(&self.cell).now.len() as u64;
-        folder.check_room((offset + bytes.len() as u64).saturating_sub(length))?;
+        folder.take_room((offset + bytes.len() as u64).saturating_sub(length))?;
         lock(&self.cell).write(offset, bytes);
         Ok(())
     }
@@ -414,9 +430,9 @@ impl DiskFile for MemoryFile {
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
-        let folder = self.folder()?;
+        let mut folder = self.folder()?;
         let now = lock(&self.cell).now.len() as u64;
-        folder.check_room(length.saturating_sub(now))?;
+        folder.take_room(length.saturating_sub(now))?;
         lock(&self.cell).set_length(length);
         Ok(())
     }

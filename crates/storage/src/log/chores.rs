@@ -1,9 +1,9 @@
 //! Work on segments that need not happen between a submit and its answer: making the next one, removing old ones.
 //!
-//! The next segment is made as soon as the last one is in use. Filled with zeros, its blocks belong to the log whatever
-//! becomes of the volume: it is the reserve out of which a node goes on for a while when the volume is full. So it is
-//! not made out of the last free bytes either, which others may need; only when there is no other way does the log
-//! take those, block by block.
+//! The next segment is made after the first batch in the last one, unless it was there when the log was opened. Filled
+//! with zeros, its blocks belong to the log whatever becomes of the volume: it is the reserve out of which a node goes
+//! on for a while when the volume is full. So it is not made out of the last free bytes either, which others may need:
+//! not while less than twice as much is free. Only when there is no other way does the log take those, block by block.
 //!
 //! Filling 64 MiB with zeros takes a tenth of a second or two, and removing a large file can take long as well. In a
 //! real process a thread of its own does both; in a simulation, which has no threads, the writer does them itself.
@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 
 use super::note::{Note, Span};
 use super::segment::{create, file_name, number_of};
+use super::shared::Shared;
 use crate::disk::{Disk, DiskFile, OpenMode};
 
 type Made = io::Result<Arc<dyn DiskFile>>;
@@ -34,10 +35,11 @@ pub(crate) struct Chores {
 }
 
 #[derive(Clone)]
-struct Tools {
+pub(crate) struct Tools {
     disk: Arc<dyn Disk>,
     fill: Option<u64>,
     note: Note,
+    shared: Arc<Shared>,
 }
 
 struct Helper {
@@ -59,11 +61,31 @@ enum Next {
 }
 
 impl Tools {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        fill: Option<u64>,
+        note: Note,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            disk,
+            fill,
+            note,
+            shared,
+        }
+    }
+
     fn prepare(&self, span: Span) -> Made {
         let made = self.check_room().and_then(|()| self.make(span, self.fill));
+        let made = made.inspect(|_| self.tell_ready());
         made.inspect_err(|error| {
             tracing::warn!(segment = span.last, %error, "cannot prepare the next segment");
         })
+    }
+
+    /// The next segment is ready: from now on it counts as the log's reserve.
+    fn tell_ready(&self) {
+        self.shared.state().ready_bytes = self.fill.unwrap_or(0);
     }
 
     /// As much must be left as is taken.
@@ -118,11 +140,16 @@ impl Tools {
 }
 
 impl Chores {
-    pub(crate) fn new(disk: Arc<dyn Disk>, fill: Option<u64>, note: Note) -> Self {
+    /// With the next segment, if that was ready when the log was opened.
+    pub(crate) fn new(tools: Tools, ready: Option<Arc<dyn DiskFile>>) -> Self {
+        let next = ready.map_or(Next::NotAsked, |file| {
+            tools.tell_ready();
+            Next::Ready(file)
+        });
         Self {
-            tools: Tools { disk, fill, note },
+            tools,
             helper: None,
-            next: Next::NotAsked,
+            next,
         }
     }
 
@@ -197,14 +224,6 @@ impl Chores {
         match &self.next {
             Next::Asked | Next::Ready(_) => self.tools.fill.unwrap_or(0),
             Next::NotAsked | Next::Failed { .. } => 0,
-        }
-    }
-
-    /// Bytes that the next segment holds ready.
-    pub(crate) fn spare_bytes(&self) -> u64 {
-        match &self.next {
-            Next::Ready(_) => self.tools.fill.unwrap_or(0),
-            Next::Asked | Next::NotAsked | Next::Failed { .. } => 0,
         }
     }
 

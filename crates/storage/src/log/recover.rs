@@ -9,17 +9,19 @@
 //!
 //! `synced` in every frame's header answers it: if anywhere behind the bad spot there is a whole header that says "up
 //! to this frame all was on the disk when I was written", the bad frame was acknowledged. The last acknowledged frame
-//! is covered by its successor, by the seal that is written when the writer falls idle, or by the seal that is
-//! synced when the log is closed. What remains undecidable is damage to the very last frame when the power failed
+//! is covered by its successor, by the seal that is written when the writer has rested, or by the seal that is synced
+//! when the log is closed. What remains undecidable is damage to the very last frame when the power failed
 //! before anything written after it reached the disk; no log with one sync a batch can tell that from a torn write,
 //! and Raft's other replicas have the entries.
 //!
 //! In all segments but the last every frame must be there: the header of each says which frame it begins with. That
 //! the last one is there, and reaches as far as it must, says the `note` beside them.
 //!
-//! Before anything is served, what no later frame vouches for is written again and synced. It may be in the page
-//! cache only, left there by a process whose sync never came or failed; readers must not be shown as durable what the
-//! next power failure takes.
+//! The next segment, filled with zeros, is kept if it was ready: on a full volume it is what the log goes on in.
+//!
+//! Before anything is served, what no later frame vouches for, the header of its segment included, is written again and
+//! synced. It may be in the page cache only, left there by a process whose sync never came or failed; readers must not be
+//! shown as durable what the next power failure takes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -49,6 +51,8 @@ pub(crate) struct Recovered {
     pub(crate) end: u64,
     /// The sequence of the next frame.
     pub(crate) next_sequence: u64,
+    /// The segment after the active one, if it is ready to be taken into use.
+    pub(crate) ready: Option<Arc<dyn DiskFile>>,
     pub(crate) note: Note,
 }
 
@@ -57,8 +61,13 @@ struct Opened {
     head: Option<SegmentHead>,
 }
 
-/// Opens the log in a folder, or starts one where there may be none yet.
-pub(crate) fn recover(disk: &Arc<dyn Disk>, must_exist: bool) -> Result<Recovered, OpenLogError> {
+/// Opens the log in a folder, or starts one where there may be none yet. `fill`: how long a segment is that was filled
+/// with zeros ahead.
+pub(crate) fn recover(
+    disk: &Arc<dyn Disk>,
+    must_exist: bool,
+    fill: Option<u64>,
+) -> Result<Recovered, OpenLogError> {
     let span = match note::read(disk.as_ref())? {
         Some(span) => span,
         None if must_exist => return Err(missing(START_FILE)),
@@ -66,7 +75,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, must_exist: bool) -> Result<Recovere
     };
     let opened = open_segments(disk.as_ref(), span)?;
     let active = last_in_use(&opened, span)?;
-    let mut recovery = Recovery::new(disk, opened, active, span);
+    let mut recovery = Recovery::new(disk, opened, active, span, fill);
     recovery.read_all()?;
     recovery.finish()
 }
@@ -189,9 +198,12 @@ struct Recovery<'a> {
     active: u64,
     /// What the note says.
     span: Span,
+    fill: Option<u64>,
     replay: Replay,
     next_sequence: u64,
     end: u64,
+    /// Whether the segment after the active one can be taken into use as it is.
+    has_ready: bool,
 }
 
 impl<'a> Recovery<'a> {
@@ -200,15 +212,18 @@ impl<'a> Recovery<'a> {
         opened: BTreeMap<u64, Opened>,
         active: u64,
         span: Span,
+        fill: Option<u64>,
     ) -> Self {
         Self {
             disk,
             opened,
             active,
             span,
+            fill,
             replay: Replay::default(),
             next_sequence: 0,
             end: 0,
+            has_ready: false,
         }
     }
 
@@ -262,7 +277,7 @@ impl<'a> Recovery<'a> {
 
     /// Decides what the end of the last segment is, and mends it.
     fn read_tail(
-        &self,
+        &mut self,
         segment: Segment<'_>,
         stop: Stop,
         unproven: u64,
@@ -276,15 +291,26 @@ impl<'a> Recovery<'a> {
             let name = file_name(number);
             let content = read_all(opened.file.as_ref()).map_err(failed("read", &name))?;
             let content = content.as_slice();
-            if (Segment { number, content }).proves(0, self.next_sequence) {
+            let prepared = Segment { number, content };
+            if prepared.proves(0, self.next_sequence) {
                 return Err(corrupt(number, 0, "its header is damaged"));
             }
+            self.has_ready |= self.is_ready(prepared);
         }
         self.mend(segment, unproven)
             .map_err(failed("mend", &file_name(segment.number)))
     }
 
-    /// Writes again what nothing vouches for, with zeros for what was torn, and syncs it.
+    /// Whether a segment is the next one, filled with zeros and untouched. The note names it only once it is on the disk.
+    fn is_ready(&self, prepared: Segment<'_>) -> bool {
+        prepared.number == self.active + 1
+            && prepared.number <= self.span.last
+            && self.fill == Some(prepared.content.len() as u64)
+            && prepared.end_of_content() == 0
+    }
+
+    /// Writes again what nothing vouches for, with zeros for what was torn, and syncs it. Before a segment's first frame
+    /// that is its header too: one sync is for both.
     fn mend(&self, segment: Segment<'_>, unproven: u64) -> std::io::Result<()> {
         let torn = segment.end_of_content().saturating_sub(self.end);
         if torn > 0 {
@@ -297,7 +323,10 @@ impl<'a> Recovery<'a> {
             );
         }
         let again = segment.restored(unproven, self.end, torn)?;
-        let file = &self.opened[&segment.number].file;
+        let Opened { file, head } = &self.opened[&segment.number];
+        if let (SEGMENT_HEAD, Some(head)) = (unproven, head) {
+            write_head(file.as_ref(), *head)?;
+        }
         if !again.is_empty() {
             file.write_at(unproven, &again)?;
         }
@@ -306,7 +335,8 @@ impl<'a> Recovery<'a> {
 
     fn finish(mut self) -> Result<Recovered, OpenLogError> {
         let note = self.renew_note()?;
-        let prepared = self.opened.split_off(&(self.active + 1));
+        let mut prepared = self.opened.split_off(&(self.active + 1));
+        let ready = self.take_ready(&mut prepared)?;
         for &number in prepared.keys() {
             let name = file_name(number);
             self.disk.remove(&name).map_err(failed("remove", &name))?;
@@ -330,15 +360,33 @@ impl<'a> Recovery<'a> {
             active: self.active,
             end: self.end,
             next_sequence: self.next_sequence,
+            ready,
             note,
         })
     }
 
-    /// What was read is on the disk now. The segments that were prepared go, so the note must not ask for them any more.
+    /// The prepared segment that stays. Synced, in case that it was being made anew when the process ended.
+    fn take_ready(
+        &self,
+        prepared: &mut BTreeMap<u64, Opened>,
+    ) -> Result<Option<Arc<dyn DiskFile>>, OpenLogError> {
+        let number = self.active + 1;
+        if !self.has_ready {
+            return Ok(None);
+        }
+        let ready = prepared.remove(&number).map(|opened| opened.file);
+        if let Some(file) = &ready {
+            file.sync().map_err(failed("sync", &file_name(number)))?;
+        }
+        Ok(ready)
+    }
+
+    /// What was read is on the disk now. Segments that were prepared go, all but one that is ready, so the note must not
+    /// ask for them any more.
     fn renew_note(&self) -> Result<Note, OpenLogError> {
         let span = Span {
             first: self.span.first,
-            last: self.active,
+            last: self.active + u64::from(self.has_ready),
             synced: self.next_sequence - 1,
         };
         if span != self.span {

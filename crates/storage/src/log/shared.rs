@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use leasehold_types::GroupId;
@@ -16,7 +17,7 @@ use super::index::{Found, Index, Ticketed};
 use super::rules::size;
 use super::segment::read_entry;
 use super::{Done, LogHealth, Operation};
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, is_for_space};
 
 /// The state, and two ways to wait for work: a thread's and a task's.
 pub(crate) struct Shared {
@@ -28,7 +29,10 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) index: Index,
     pub(crate) files: BTreeMap<u64, Arc<dyn DiskFile>>,
+    /// Without what the next segment holds ready.
     pub(crate) health: LogHealth,
+    /// Bytes that the next segment holds ready. Whoever made it says so, since a log that rests does not look.
+    pub(crate) ready_bytes: u64,
     queue: VecDeque<Queued>,
     is_closed: bool,
     failure: Option<Failure>,
@@ -110,6 +114,7 @@ impl Shared {
                 index,
                 files,
                 health: LogHealth::default(),
+                ready_bytes: 0,
                 queue: VecDeque::new(),
                 is_closed: false,
                 failure: None,
@@ -172,6 +177,14 @@ impl Shared {
             .is_empty()
     }
 
+    /// As [`Shared::wait`], for so long at most; whether there is work.
+    pub(crate) fn wait_at_most(&self, rest: Duration) -> bool {
+        let is_idle = |state: &mut State| state.queue.is_empty() && !state.is_closed;
+        let waited = self.work.wait_timeout_while(self.state(), rest, is_idle);
+        let (state, _) = waited.expect("no holder of this lock panics");
+        !state.queue.is_empty()
+    }
+
     /// As [`Shared::wait`], for a task.
     pub(crate) async fn wait_async(&self) -> bool {
         loop {
@@ -215,7 +228,10 @@ impl Shared {
     }
 
     pub(crate) fn health(&self) -> LogHealth {
-        self.state().health.clone()
+        let state = self.state();
+        let mut health = state.health.clone();
+        health.spare_bytes += state.ready_bytes;
+        health
     }
 
     /// Entries for a reader; see [`super::LogStore::entries`].
@@ -257,11 +273,6 @@ impl Shared {
         let file = file.ok_or_else(|| no_segment(place))?;
         read_entry(file.as_ref(), place, group, index)
     }
-}
-
-fn is_for_space(kind: io::ErrorKind) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    [StorageFull, QuotaExceeded, FileTooLarge].contains(&kind)
 }
 
 fn no_segment(place: Place) -> io::Error {

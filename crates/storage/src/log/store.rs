@@ -53,6 +53,11 @@ impl Default for LogOptions {
 }
 
 impl LogOptions {
+    /// Bytes of zeros that a segment is filled with ahead; `None` when it is not.
+    pub(super) fn fill(&self) -> Option<u64> {
+        self.zero_fill.then_some(self.segment_bytes)
+    }
+
     fn bounded(mut self) -> Self {
         self.segment_bytes = self
             .segment_bytes
@@ -99,7 +104,7 @@ impl SegmentedLog {
         must_exist: bool,
     ) -> Result<(Self, LogWriter), OpenLogError> {
         let options = options.bounded();
-        let mut recovered = recover(&disk, must_exist)?;
+        let mut recovered = recover(&disk, must_exist, options.fill())?;
         let (groups, ledger) = std::mem::take(&mut recovered.replay).finish()?;
         let index = Index::new(groups, options.cache_bytes);
         let shared = Arc::new(Shared::new(index, recovered.files.clone()));

@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::carry::{self, Carried};
-use super::chores::Chores;
+use super::chores::{Chores, Tools};
 use super::error::fault;
 use super::format::{
     FRAME_HEAD, FrameHead, Place, Record, SEGMENT_HEAD, SegmentHead, encode_frame_head,
@@ -91,10 +91,10 @@ impl LogWriter {
         let number = recovered.active;
         let file = Arc::clone(&recovered.files[&number]);
         let size = recovered.sizes.remove(&number).unwrap_or(0);
-        let fill = options.zero_fill.then_some(options.segment_bytes);
+        let tools = Tools::new(disk, options.fill(), recovered.note, Arc::clone(&shared));
         let writer = Self {
             shared,
-            chores: Chores::new(disk, fill, recovered.note),
+            chores: Chores::new(tools, recovered.ready),
             options,
             ledger,
             tail: Tail {
@@ -191,7 +191,7 @@ impl LogWriter {
     /// Whether a filled segment waits while the one in use grows block by block: the log's first, or one that was made
     /// when the disk had no room. Such a one fails as soon as the disk is full, and is slower to sync.
     fn is_outdone(&self) -> bool {
-        self.tail.size < self.options.segment_bytes && self.chores.spare_bytes() > 0
+        self.tail.size < self.options.segment_bytes && self.shared.state().ready_bytes > 0
     }
 
     fn encode(&mut self, outgoing: &mut [Outgoing], body: usize) -> io::Result<()> {
@@ -247,7 +247,12 @@ impl LogWriter {
         };
         let begun = write_head(file.as_ref(), head).and_then(|()| file.length());
         let size = begun.map_err(fault("begin", number))?;
-        self.shared.state().files.insert(number, Arc::clone(&file));
+        let mut state = self.shared.state();
+        state.files.insert(number, Arc::clone(&file));
+        // At once, or a look at the health in between would find no reserve at all.
+        state.ready_bytes = 0;
+        state.health.spare_bytes = size.saturating_sub(SEGMENT_HEAD);
+        drop(state);
         self.closed.insert(self.tail.number, self.tail.size);
         self.tail = Tail {
             number,
@@ -338,7 +343,7 @@ impl LogWriter {
         let unused = self.tail.size.saturating_sub(self.tail.end);
         let mut state = self.shared.state();
         state.health.disk_bytes = closed + self.tail.size + self.chores.prepared_bytes();
-        state.health.spare_bytes = unused + self.chores.spare_bytes();
+        state.health.spare_bytes = unused;
     }
 
     /// Vouches for the last frame, when there is nothing else to write. Not synced: it goes to the disk with the next

@@ -1,6 +1,6 @@
 //! A crash at any point leaves the last commit that was acknowledged, or one that was under way, whole.
 
-use leasehold_storage::{Checkpoint, CheckpointError, Disk, MemoryDisk};
+use leasehold_storage::{Checkpoint, CheckpointError, Disk, MemoryDisk, OpenMode};
 
 use crate::support::{FILE, INCOMING, JOBS, Model, PAYLOADS, change, group, key, open, store};
 
@@ -101,6 +101,20 @@ fn crash_in_any_sync_of_opening_and_committing_leaves_the_old_commit_or_the_new(
             expected.change(&checkpoint, 4)?;
             expected.change(&checkpoint, 5)
         });
+        (expected, done.is_ok())
+    });
+}
+
+#[test]
+fn crash_in_any_sync_after_a_kill_in_the_midst_of_growing_leaves_the_old_commit_or_the_new() {
+    let (prepared, model) = some_commits();
+    let length = prepared.read(FILE).unwrap().len() as u64;
+    crash_in_each_sync(&prepared, 12, |disk| {
+        let file = disk.open(FILE, OpenMode::Existing).unwrap();
+        file.set_length(length + 64 * 4096).unwrap();
+        let mut expected = Expected::new(model.clone());
+        let done = store(disk).open(group());
+        let done = done.and_then(|checkpoint| expected.change(&checkpoint, 4));
         (expected, done.is_ok())
     });
 }

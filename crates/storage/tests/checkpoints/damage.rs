@@ -137,16 +137,27 @@ fn block_in_the_place_of_another_is_refused() {
 }
 
 #[test]
-fn file_that_was_cut_or_lengthened_is_refused_or_read_right() {
+fn file_that_was_cut_is_refused_when_it_is_opened() {
+    let (disk, _) = checkpoint();
+    let length = file(&disk).length().unwrap();
+    for length in (0..length).step_by(1024) {
+        let disk = disk.fork();
+        file(&disk).set_length(length).unwrap();
+        let error = try_open(&disk).err();
+        let _ = offset_of(&error.unwrap_or_else(|| panic!("cut to {length}")));
+    }
+}
+
+#[test]
+fn file_that_was_lengthened_is_read_right_or_refused_where_it_ends() {
     let (disk, model) = checkpoint();
     let length = file(&disk).length().unwrap();
-    let lengths = (0..length + 20 * BLOCK).step_by(1024).skip(1);
-    for length in lengths.filter(|new| *new != length) {
+    for length in (length..length + 20 * BLOCK).step_by(1024).skip(1) {
         let disk = disk.fork();
         file(&disk).set_length(length).unwrap();
         match read(&disk) {
-            Ok(found) => assert!(model.is(&found), "length {length}"),
-            Err(error) => drop(offset_of(&error)),
+            Ok(found) => assert!(model.is(&found) && length % BLOCK == 0, "{length}"),
+            Err(error) => assert_eq!(offset_of(&error), length),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Receiving a checkpoint, letting it take the place of another, and removing one.
+//! Receiving a checkpoint, letting it take the place of another, and giving it up.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ fn replaced_checkpoint_shows_the_new_rows_and_its_views_the_old() {
             model.assert_is(&checkpoint.view().unwrap());
             model.assert_is(&clone.view().unwrap());
             assert!(is_gone(incoming.view()) && is_gone(incoming.begin()));
-            assert!(is_gone(incoming.length()));
+            assert!(is_gone(checkpoint.replace_by(&incoming)));
             assert_eq!(disk.list().unwrap(), [FILE]);
         }
         change(&clone, &mut model, 99, 50).unwrap();
@@ -91,6 +91,46 @@ fn only_one_checkpoint_is_received_for_a_group_at_a_time() {
 }
 
 #[test]
+fn received_checkpoint_that_is_given_up_leaves_no_file() {
+    each_disk(|disk| {
+        let store = CheckpointStore::new(Arc::clone(&disk), small());
+        let checkpoint = store.open(group()).unwrap();
+        let incoming = store.receive(group()).unwrap();
+        let mut model = Model::default();
+        change(&incoming, &mut model, 1, 80).unwrap();
+        let view = incoming.view().unwrap();
+        drop(incoming);
+        assert_eq!(disk.list().unwrap(), [FILE, INCOMING]);
+        model.assert_is(&view);
+        drop(view);
+        assert_eq!(disk.list().unwrap(), [FILE]);
+        let incoming = store.receive(group()).unwrap();
+        change(&incoming, &mut Model::default(), 2, 80).unwrap();
+        checkpoint.replace_by(&incoming).unwrap();
+        drop((incoming, store));
+        assert_eq!(disk.list().unwrap(), [FILE]);
+    });
+}
+
+#[test]
+fn received_checkpoint_for_which_there_is_no_room_leaves_no_file() {
+    let disk = MemoryDisk::new();
+    let store = store(&disk);
+    let _checkpoint = store.open(group()).unwrap();
+    for writes in (0..).step_by(3) {
+        disk.set_writes_left(Some(writes));
+        let received = store.receive(group());
+        let received = received.and_then(|new| change(&new, &mut Model::default(), 1, 80));
+        disk.set_writes_left(None);
+        assert_eq!(disk.list().unwrap(), [FILE], "after {writes} writes");
+        match received {
+            Ok(()) => return,
+            Err(error) => assert!(matches!(error, CheckpointError::Full { .. }), "{error}"),
+        }
+    }
+}
+
+#[test]
 fn leftovers_of_checkpoints_are_removed_and_other_files_are_not() {
     let disk = MemoryDisk::new();
     let mut model = Model::default();
@@ -104,38 +144,4 @@ fn leftovers_of_checkpoints_are_removed_and_other_files_are_not() {
         disk.list().unwrap(),
         ["checkpoint-g1", FILE, "snapshot-g1.tmp"]
     );
-}
-
-#[test]
-fn removed_checkpoint_is_gone_for_its_handles_but_not_for_its_views() {
-    each_disk(|disk| {
-        let store = CheckpointStore::new(Arc::clone(&disk), small());
-        let checkpoint = store.open(group()).unwrap();
-        let incoming = store.receive(group()).unwrap();
-        let mut model = Model::default();
-        change(&checkpoint, &mut model, 1, 80).unwrap();
-        let view = checkpoint.view().unwrap();
-        store.remove(group()).unwrap();
-        assert!(disk.list().unwrap().is_empty());
-        assert!(is_gone(checkpoint.view()) && is_gone(checkpoint.begin()));
-        assert!(is_gone(incoming.view()) && is_gone(checkpoint.compact_if_worth()));
-        model.assert_is(&view);
-        let fresh = store.open(group()).unwrap();
-        Model::default().assert_is(&fresh.view().unwrap());
-        store.remove(group()).unwrap();
-        store.remove(group()).unwrap();
-    });
-}
-
-#[test]
-fn writing_into_a_checkpoint_that_was_removed_brings_nothing_back() {
-    let disk = MemoryDisk::new();
-    let store = store(&disk);
-    let checkpoint = store.open(group()).unwrap();
-    let mut writing = checkpoint.begin().unwrap();
-    writing.put(crate::support::JOBS, b"a", b"b").unwrap();
-    store.remove(group()).unwrap();
-    let _ = writing.commit(b"head");
-    assert!(disk.list().unwrap().is_empty());
-    Model::default().assert_is(&store.open(group()).unwrap().view().unwrap());
 }

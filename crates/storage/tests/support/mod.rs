@@ -76,7 +76,11 @@ pub(crate) struct View {
     pub(crate) vote: Option<Bytes>,
     pub(crate) committed: Option<Bytes>,
     pub(crate) entries: Vec<(u64, Bytes)>,
+    /// What may go, for some numbers of bytes kept.
+    pub(crate) surplus: Vec<Option<u64>>,
 }
+
+const KEPT: [u64; 6] = [0, 1, 300, 2000, 10_000, u64::MAX];
 
 pub(crate) fn view(log: &dyn LogStore, group: GroupId) -> io::Result<View> {
     Ok(View {
@@ -84,6 +88,7 @@ pub(crate) fn view(log: &dyn LogStore, group: GroupId) -> io::Result<View> {
         vote: log.slot(group, Slot::Vote),
         committed: log.slot(group, Slot::Committed),
         entries: log.entries(group, 0..u64::MAX, usize::MAX)?,
+        surplus: KEPT.map(|kept| log.surplus(group, kept)).to_vec(),
     })
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
+use crate::disk::is_for_space;
+
 /// Why a file can no longer be used.
 #[derive(Debug, Clone)]
 pub(in crate::checkpoint) enum Fault {
@@ -15,7 +17,7 @@ pub(in crate::checkpoint) enum Fault {
         action: &'static str,
         source: Arc<io::Error>,
     },
-    /// The disk is full; what was committed is untouched.
+    /// The disk is full; what was committed is untouched. Never of a sync: whether that did nothing is not known.
     Full {
         action: &'static str,
         source: Arc<io::Error>,
@@ -30,7 +32,7 @@ impl Fault {
     }
 
     pub(super) fn io(action: &'static str, error: io::Error) -> Self {
-        if is_full(&error) {
+        if is_for_space(error.kind()) {
             let source = Arc::new(error);
             return Self::Full { action, source };
         }
@@ -55,28 +57,22 @@ impl Fault {
     }
 }
 
-/// Whether there was no room.
-pub(in crate::checkpoint) fn is_full(error: &io::Error) -> bool {
-    let kind = error.kind();
-    kind == io::ErrorKind::StorageFull || kind == io::ErrorKind::QuotaExceeded
-}
-
 /// The same error of the disk once more.
 pub(in crate::checkpoint) fn again(source: &Arc<io::Error>) -> io::Error {
     io::Error::new(source.kind(), Arc::clone(source))
 }
 
-/// The first fault of a file; there may be more, which then are its consequences.
-#[derive(Default)]
-pub(super) struct FirstFault(OnceLock<Fault>);
+/// The first fault of a file; there may be more, which then are its consequences. Clones are of the same file.
+#[derive(Clone, Default)]
+pub(in crate::checkpoint) struct FirstFault(Arc<OnceLock<Fault>>);
 
 impl FirstFault {
-    pub(super) fn get(&self) -> Option<Fault> {
+    pub(in crate::checkpoint) fn get(&self) -> Option<Fault> {
         self.0.get().cloned()
     }
 
     /// Keeps a fault unless there is one, and says which it is now.
-    pub(super) fn put(&self, fault: Fault) -> &Fault {
+    pub(in crate::checkpoint) fn put(&self, fault: Fault) -> &Fault {
         self.0.get_or_init(|| fault)
     }
 }

@@ -22,6 +22,8 @@ pub(super) const HEAD: usize = 20;
 pub(super) const SECTOR: usize = 512;
 /// The longest header of redb that fits.
 const HEADER_MAX: usize = SECTOR - 12;
+/// The byte of redb's header whose lowest bit says which of its two commits counts.
+const COUNTING: usize = 9;
 const CHECKSUM: usize = SECTOR - 4;
 
 /// What is wrong with a file's own head.
@@ -78,6 +80,11 @@ impl Header {
     /// The first bytes of redb's header; `None` when it has not as many.
     pub(super) fn bytes(&self, length: usize) -> Option<&[u8]> {
         self.bytes.get(..length)
+    }
+
+    /// Which of redb's two commits counts. Each commit takes the place of the one that does not, and turns this.
+    pub(super) const fn counting(&self) -> bool {
+        self.bytes[COUNTING] & 1 == 1
     }
 
     /// The sector of a group's file.

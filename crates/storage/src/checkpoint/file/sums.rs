@@ -27,13 +27,48 @@ pub(super) struct Sums {
 
 struct Run {
     sums: Box<[u8; BLOCK_BYTES]>,
+    /// Blocks that were written through this handle on the file, a bit each.
+    written: [u64; WORDS],
     is_changed: bool,
+}
+
+/// Words of a bit for each block of a run.
+const WORDS: usize = BLOCK_BYTES / 4 / 64;
+
+/// Which of its run a block is.
+fn number(block: u64) -> usize {
+    usize::try_from(block % RUN).expect("a run is shorter than that")
 }
 
 /// Where a block's checksum is among those of its run.
 fn place(block: u64) -> std::ops::Range<usize> {
-    let at = usize::try_from(block % RUN).expect("a run is shorter than that") * 4;
+    let at = number(block) * 4;
     at..at + 4
+}
+
+impl Run {
+    fn sum(&self, block: u64) -> u32 {
+        u32::from_le_bytes(self.sums[place(block)].try_into().expect("4 bytes"))
+    }
+
+    fn set(&mut self, block: u64, sum: u32) {
+        self.sums[place(block)].copy_from_slice(&sum.to_le_bytes());
+        self.written[number(block) / 64] |= 1 << (number(block) % 64);
+        self.is_changed = true;
+    }
+
+    fn is_written(&self, block: u64) -> bool {
+        self.written[number(block) / 64] >> (number(block) % 64) & 1 == 1
+    }
+
+    /// Forgets the blocks from this one on.
+    fn cut(&mut self, block: u64) {
+        self.sums[place(block).start..].fill(0);
+        let word = number(block) / 64;
+        self.written[word] &= (1 << (number(block) % 64)) - 1;
+        self.written[word + 1..].fill(0);
+        self.is_changed = true;
+    }
 }
 
 impl Sums {
@@ -56,17 +91,20 @@ impl Sums {
 
     /// The checksum kept for a block; 0 for one that was never written.
     pub(super) fn get(&mut self, file: &dyn DiskFile, block: u64) -> io::Result<u32> {
-        let run = self.run(file, block / RUN)?;
-        let sum = &run.sums[place(block)];
-        Ok(u32::from_le_bytes(sum.try_into().expect("4 bytes")))
+        Ok(self.run(file, block / RUN)?.sum(block))
+    }
+
+    /// The checksum of a block that was written through this handle; `None` for others, and for one of which that is
+    /// no longer known.
+    pub(super) fn of_written(&self, block: u64) -> Option<u32> {
+        let run = self.runs.get(&(block / RUN))?;
+        run.is_written(block).then(|| run.sum(block))
     }
 
     /// Keeps the checksum of a block that is written.
     pub(super) fn set(&mut self, file: &dyn DiskFile, block: u64, bytes: &[u8]) -> io::Result<()> {
         let sum = Self::of(self.group, block, bytes);
-        let run = self.run(file, block / RUN)?;
-        run.sums[place(block)].copy_from_slice(&sum.to_le_bytes());
-        run.is_changed = true;
+        self.run(file, block / RUN)?.set(block, sum);
         Ok(())
     }
 
@@ -76,9 +114,7 @@ impl Sums {
         if blocks.is_multiple_of(RUN) {
             return Ok(());
         }
-        let run = self.run(file, blocks / RUN)?;
-        run.sums[place(blocks).start..].fill(0);
-        run.is_changed = true;
+        self.run(file, blocks / RUN)?.cut(blocks);
         Ok(())
     }
 
@@ -96,8 +132,12 @@ impl Sums {
             self.make_room();
             let mut sums = Box::new([0; BLOCK_BYTES]);
             read_exact_at(file, layout::sums(run), sums.as_mut_slice())?;
-            let is_changed = false;
-            let _ = self.runs.insert(run, Run { sums, is_changed });
+            let fresh = Run {
+                sums,
+                written: [0; WORDS],
+                is_changed: false,
+            };
+            let _ = self.runs.insert(run, fresh);
         }
         Ok(self.runs.get_mut(&run).expect("it was put there"))
     }
@@ -185,8 +225,25 @@ mod tests {
             for block in blocks {
                 let is_there = sums.get(file.as_ref(), block).unwrap() != 0;
                 assert_eq!(is_there, block < cut, "{block} of {cut}");
+                if !is_there {
+                    assert_eq!(sums.of_written(block), None, "{block} of {cut}");
+                }
             }
         }
+    }
+
+    #[test]
+    fn only_blocks_written_through_this_handle_are_known_as_such() {
+        let file = file(3);
+        let mut sums = sums();
+        sums.set(file.as_ref(), 7, b"here").unwrap();
+        let sum = Sums::of(sums.group, 7, b"here");
+        assert_eq!(sums.of_written(7), Some(sum));
+        assert_eq!((sums.of_written(6), sums.of_written(8)), (None, None));
+        sums.write(file.as_ref()).unwrap();
+        let mut later = self::sums();
+        assert_eq!(later.get(file.as_ref(), 7).unwrap(), sum);
+        assert_eq!(later.of_written(7), None, "an earlier process wrote it");
     }
 
     #[test]

@@ -104,3 +104,18 @@ fn full_disk_refuses_growth_and_nothing_else() {
     file.write_at(0, &[2; 10]).unwrap();
     assert_eq!(disk.space().unwrap().free, 0);
 }
+
+#[test]
+fn disk_with_room_for_some_more_writes_is_full_after_them() {
+    let disk = MemoryDisk::new();
+    let file = disk.open("a", OpenMode::Create).unwrap();
+    disk.set_writes_left(Some(2));
+    file.write_at(0, b"x").unwrap();
+    file.set_length(5).unwrap();
+    for full in [file.write_at(0, b"y"), file.set_length(1)] {
+        assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+    disk.set_writes_left(None);
+    file.write_at(0, b"z").unwrap();
+    assert_eq!(disk.writes(), 3);
+}
