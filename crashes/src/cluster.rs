@@ -309,6 +309,8 @@ fn storage(is_lying: bool) -> StorageConfig {
         return StorageConfig {
             checkpoint_every_ms: 600_000,
             checkpoint_mib: 128,
+            // The log would go over to the first segment that is filled.
+            zero_fill: false,
             ..StorageConfig::default()
         };
     }
