@@ -111,13 +111,14 @@ fn starts_or_refuses(run: Result<KeptRun, DecodeError>, policies: Vec<(QueueName
     while state.take_frozen(1).is_some() {}
 }
 
-/// A run of jobs of the given queues, each at a place of its own.
-fn run_of(mut kept: Vec<Kept>, queues: &[QueueName]) -> Vec<Kept> {
-    for (place, kept) in (0..).zip(&mut kept) {
+/// A run of jobs of a queue, at places of which one may be given twice.
+fn run_of(mut kept: Vec<Kept>, queue: &QueueName, mut places: Vec<u64>) -> Vec<Kept> {
+    places.sort_unstable();
+    for (place, kept) in places.into_iter().zip(&mut kept) {
         match kept {
             Kept::Held(job, _) => {
                 job.header.sequence = place;
-                job.header.queue = queues[0].clone();
+                job.header.queue = queue.clone();
             }
             Kept::Gone(entry) => Arc::make_mut(entry).sequence = place,
         }
@@ -129,10 +130,10 @@ proptest! {
     #[test]
     fn damaged_run_makes_a_shard_or_is_refused(
         kept in vec(values::jobs::kept(), 0..4), head in values::jobs::frozen_head(),
-        damage in damage(),
+        places in vec(0_u64..8, 4), damage in damage(),
     ) {
-        let queues: Vec<_> = head.policies.iter().map(|(queue, _)| queue.clone()).collect();
-        let run = shard::encode_run(1, run_of(kept, &queues));
+        let (queue, _) = &head.policies[0];
+        let run = shard::encode_run(1, run_of(kept, queue, places));
         let read = |bytes| shard::Reader::default().read(bytes);
         starts_or_refuses(read(run.clone()), head.policies.clone());
         starts_or_refuses(read(damaged(&run, &damage)), head.policies);
