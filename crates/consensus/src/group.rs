@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use leasehold_storage::{CheckpointError, CheckpointStore, LogStore, View};
 use leasehold_types::{GroupId, NodeId};
+use openraft::async_runtime::WatchReceiver;
 use openraft::{Config, ConfigError, Raft};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
@@ -19,7 +20,7 @@ use crate::keeper::{Keeper, Retention};
 use crate::machine::Machine;
 use crate::network::Network;
 use crate::state::{Shared, StateMachine};
-use crate::status::GroupStatus;
+use crate::status::{GroupStatus, Role};
 use crate::timings::Timings;
 use crate::transport::Transport;
 use crate::types::{Runtime, Types};
@@ -195,7 +196,12 @@ impl<M: Machine> Group<M> {
     /// The group as this replica sees it now.
     #[must_use]
     pub fn status(&self) -> GroupStatus {
-        self.inner.followed.status.borrow().clone()
+        let watched = self.inner.followed.status.borrow();
+        if watched.role == Role::Stopped {
+            return watched.clone();
+        }
+        drop(watched);
+        GroupStatus::of(&self.inner.engine.metrics().borrow_watched())
     }
 
     /// Wakes within milliseconds when anything of the status changes but the time since others were heard: ask that of
