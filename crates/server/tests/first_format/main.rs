@@ -83,6 +83,7 @@ async fn make(folder: &Path) {
     in_time(node.ready()).await;
     jobs::make_second_half(&mut Caller::of(&node).await).await;
     nodes::crash(node).await;
+    nodes::let_go(&place.data()).await;
     packed::pack(&place.data(), folder);
 }
 

@@ -12,7 +12,7 @@ use leasehold_core::shard::ShardState;
 use leasehold_server::config::{Config, LogConfig, LogFormat};
 use leasehold_server::node::{Node, StartError};
 use leasehold_server::telemetry;
-use leasehold_storage::OpenDiskError;
+use leasehold_storage::{OpenDiskError, OsDisk};
 use leasehold_types::ShardId;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -172,6 +172,16 @@ pub(crate) async fn open(config: Config) -> Result<Node, StartError> {
         }
     })
     .await
+}
+
+/// Waits until the thread that writes the log of a crashed node has let go of its folder.
+pub(crate) async fn let_go(folder: &Path) {
+    in_time(async {
+        while let Err(OpenDiskError::Locked { .. }) = OsDisk::open(folder) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
 }
 
 pub(crate) async fn free_port() -> u16 {
