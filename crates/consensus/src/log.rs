@@ -108,11 +108,15 @@ impl<M: Machine> Log<M> {
 
     /// Submits them so that one sync can cover all; the last one reports for all, since a failed write poisons the store.
     fn submit(&self, operations: Vec<Operation>, done: Done) {
-        let mut operations = operations.into_iter().rev();
-        let last = operations.next().map(|last| (last, done));
-        let others = operations.map(|operation| (operation, Box::new(drop) as Done));
-        let mut all: Vec<(Operation, Done)> = last.into_iter().chain(others).collect();
-        all.reverse();
+        let mut all: Vec<(Operation, Done)> = Vec::with_capacity(operations.len());
+        all.extend(
+            operations
+                .into_iter()
+                .map(|operation| (operation, Box::new(drop) as Done)),
+        );
+        if let Some((_, of_all)) = all.last_mut() {
+            *of_all = done;
+        }
         self.shared.store.submit_all(all);
     }
 

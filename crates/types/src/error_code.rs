@@ -73,6 +73,13 @@ impl ErrorCode {
         !matches!(self, Self::Unknown | Self::Internal)
     }
 
+    /// Whether a worker's write that was refused so says that its lease is over for certain: it came too late, or there is
+    /// no such job.
+    #[must_use]
+    pub const fn ends_a_lease(self) -> bool {
+        matches!(self, Self::StaleFence | Self::NotFound)
+    }
+
     /// The code's stable name, as it stands on the wire and in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,6 +1,6 @@
 //! How many slots a worker has free, net of the assignments that are still on their way to it.
 
-use leasehold_types::Timestamp;
+use leasehold_types::{Timestamp, limits};
 
 use super::Arrival;
 
@@ -59,11 +59,13 @@ impl Credit {
     }
 
     /// What the worker counted as free and what it was given back since, less what it had not received when it counted.
+    /// Never more than a worker may have: one that sends writes without end is given back without end.
     pub(super) fn lendable(&self) -> u32 {
         if self.closed {
             return 0;
         }
         let free = u64::from(self.free) + (self.given_back - self.returned);
+        let free = free.min(u64::from(limits::WORKER_CREDIT));
         let on_their_way = self.sent - self.received;
         u32::try_from(free.saturating_sub(on_their_way)).unwrap_or(u32::MAX)
     }

@@ -225,25 +225,10 @@ impl Session {
 fn ends_lease(answer: &v1::WriteAnswer) -> bool {
     match &answer.answer {
         Some(Answer::Completed(_) | Answer::Failed(_) | Answer::Released(_)) => true,
-        Some(Answer::Error(error)) => ErrorCode::from_name(&error.code).is_some_and(is_too_late),
+        Some(Answer::Error(error)) => {
+            ErrorCode::from_name(&error.code).is_some_and(ErrorCode::ends_a_lease)
+        }
         None => false,
-    }
-}
-
-const fn is_too_late(code: ErrorCode) -> bool {
-    match code {
-        ErrorCode::StaleFence | ErrorCode::NotFound => true,
-        ErrorCode::NotLeader
-        | ErrorCode::Unavailable
-        | ErrorCode::Unknown
-        | ErrorCode::InvalidArgument
-        | ErrorCode::AlreadyExists
-        | ErrorCode::FailedPrecondition
-        | ErrorCode::Conflict
-        | ErrorCode::ResourceExhausted
-        | ErrorCode::PermissionDenied
-        | ErrorCode::Unsupported
-        | ErrorCode::Internal => false,
     }
 }
 

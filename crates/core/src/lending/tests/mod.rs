@@ -145,6 +145,15 @@ fn slot_that_was_given_back_and_then_said_to_be_free_is_one_slot() {
 }
 
 #[test]
+fn worker_that_is_given_back_without_end_is_lent_no_more_than_a_worker_may_have() {
+    let mut story = Story::lending_home(1);
+    for _ in 0..=2 * limits::WORKER_CREDIT {
+        story.lending.give_back();
+    }
+    assert_eq!(story.lending.lendable(story.now), limits::WORKER_CREDIT);
+}
+
+#[test]
 fn worker_that_claims_more_returns_than_there_were_is_lent_no_more_for_it() {
     let mut story = Story::lending_home(1);
     story.lending.credit(1, 0, 9);
