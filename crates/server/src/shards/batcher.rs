@@ -243,6 +243,20 @@ impl Gathered {
         self.origins.push(origin);
     }
 
+    /// How many more commands of the leader's own fit, which carry nothing.
+    pub(super) fn room(&self) -> usize {
+        let commands = limits::ENTRY_COMMANDS.saturating_sub(self.commands.len());
+        let bytes = limits::ENTRY_BYTES.saturating_sub(self.bytes);
+        commands.min(bytes / COMMAND_OVERHEAD)
+    }
+
+    /// The leader added commands of its own behind the others; so many are in the entry now.
+    pub(super) fn own_to(&mut self, commands: usize) {
+        let added = commands.saturating_sub(self.origins.len());
+        self.bytes += added * COMMAND_OVERHEAD;
+        self.origins.resize(commands, Origin::Leader);
+    }
+
     /// The first command always fits: it was checked when it came in.
     fn has_room_for(&self, bytes: usize) -> bool {
         self.commands.is_empty()

@@ -259,15 +259,18 @@ impl Leader {
         (poll.commands, poll.tick)
     }
 
-    fn propose(&mut self, gathered: Gathered, now: Timestamp) {
-        let batch = Arc::new(Batch {
+    fn propose(&mut self, mut gathered: Gathered, now: Timestamp) {
+        let room = gathered.room();
+        let mut batch = Batch {
             epoch: self.epoch,
             stamp: now,
             seed: self.shared.context.seam.entropy.next(),
-            commands: gathered.commands,
-        });
+            commands: std::mem::take(&mut gathered.commands),
+        };
+        self.grant_eagerly(&mut batch, room);
+        gathered.own_to(batch.commands.len());
         let entry = Entry {
-            batch,
+            batch: Arc::new(batch),
             origins: gathered.origins,
             bytes: gathered.bytes,
             proposed_at: now,
@@ -278,6 +281,14 @@ impl Leader {
             let result = applied.map(|applied| applied.outcome);
             Landed { entry, result }
         }));
+    }
+
+    fn grant_eagerly(&mut self, batch: &mut Batch, room: usize) {
+        let gate = self.gate();
+        let dispatcher = &mut self.dispatcher;
+        let no_verdicts = |_: &RegionName| false;
+        self.shared
+            .look(|state| dispatcher.grant_eagerly(state, batch, room, gate, &no_verdicts));
     }
 
     /// How long until something has to be done without being asked.

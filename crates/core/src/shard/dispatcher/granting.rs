@@ -60,14 +60,14 @@ impl Dispatcher {
         let session = self.prefer_another(state, class, session, job, now);
         let pending = PendingGrant {
             session,
-            lane: state.lane_of(job)?,
+            lane: Some(state.lane_of(job)?),
         };
         self.grant(job, pending)
     }
 
     /// The next session of the class that has credit and was heard within its longest lease. Others leave the queue: their next
     /// offer brings them back.
-    fn next_session(
+    pub(super) fn next_session(
         &mut self,
         state: &ShardState,
         class: ClassId,
@@ -124,7 +124,7 @@ impl Dispatcher {
         }
     }
 
-    fn grant(&mut self, job: JobId, pending: PendingGrant) -> Option<Grant> {
+    pub(super) fn grant(&mut self, job: JobId, pending: PendingGrant) -> Option<Grant> {
         let id = pending.session;
         let session = self.sessions.get_mut(id)?;
         session.reserve();
@@ -144,7 +144,11 @@ impl Dispatcher {
 
 /// The longest lease among the queues of a class: credit of a worker that was silent for so long is void. Not the
 /// shortest: a worker of a queue with short leases and one with long ones may rightly be silent for longer than those.
-fn longest_lease(dispatcher: &Dispatcher, state: &ShardState, class: ClassId) -> Duration {
+pub(super) fn longest_lease(
+    dispatcher: &Dispatcher,
+    state: &ShardState,
+    class: ClassId,
+) -> Duration {
     let kind = dispatcher.matching.kind(class);
     let queues = kind.into_iter().flat_map(|kind| &kind.queues);
     let leases = queues.filter_map(|queue| state.policy(queue).map(|policy| policy.lease));

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use leasehold_types::{FenceToken, JobId, SessionId, Timestamp};
+use leasehold_types::{FenceToken, JobId, QueueName, SessionId, Timestamp};
 
 use crate::shard::command::{Batch, Command};
 use crate::shard::state::Lane;
@@ -15,7 +15,8 @@ use crate::shard::state::Lane;
 #[derive(Debug, Clone)]
 pub(super) struct PendingGrant {
     pub(super) session: SessionId,
-    pub(super) lane: Lane,
+    /// Where the job is ready; none while it is not, because the same entry submits it.
+    pub(super) lane: Option<Lane>,
 }
 
 /// A proposal whose outcome is not known.
@@ -69,6 +70,8 @@ pub(super) struct InFlight {
     by_lane: BTreeMap<Lane, u64>,
     /// How many of the grants are to each session.
     by_session: BTreeMap<SessionId, u32>,
+    /// Batches with jobs that are still to be granted once they are applied, by seed, and the queues of those jobs.
+    left: VecDeque<(u64, BTreeSet<QueueName>)>,
     /// Jobs without a lease whose deadline passed.
     pub(super) closing: BTreeSet<JobId>,
     pub(super) purge: Chore,
@@ -79,7 +82,9 @@ pub(super) struct InFlight {
 impl InFlight {
     /// A grant is proposed.
     pub(super) fn add_grant(&mut self, job: JobId, grant: PendingGrant) {
-        *self.by_lane.entry(grant.lane.clone()).or_default() += 1;
+        if let Some(lane) = &grant.lane {
+            *self.by_lane.entry(lane.clone()).or_default() += 1;
+        }
         *self.by_session.entry(grant.session).or_default() += 1;
         self.grants.insert(job, grant);
     }
@@ -87,10 +92,12 @@ impl InFlight {
     /// A grant's outcome is known, or no longer waited for.
     pub(super) fn take_grant(&mut self, job: JobId) -> Option<PendingGrant> {
         let grant = self.grants.remove(&job)?;
-        if let Some(count) = self.by_lane.get_mut(&grant.lane) {
+        if let Some(lane) = &grant.lane
+            && let Some(count) = self.by_lane.get_mut(lane)
+        {
             *count -= 1;
             if *count == 0 {
-                self.by_lane.remove(&grant.lane);
+                self.by_lane.remove(lane);
             }
         }
         if let Some(count) = self.by_session.get_mut(&grant.session) {
@@ -117,6 +124,23 @@ impl InFlight {
         self.by_lane.get(lane).copied().unwrap_or_default()
     }
 
+    /// A batch is proposed that submits jobs to these queues without granting them.
+    pub(super) fn leave(&mut self, seed: u64, queues: BTreeSet<QueueName>) {
+        if !queues.is_empty() {
+            self.left.push_back((seed, queues));
+        }
+    }
+
+    /// Whether jobs of a queue are on their way that are still to be granted.
+    pub(super) fn has_left(&self, queue: &QueueName) -> bool {
+        self.left.iter().any(|(_, queues)| queues.contains(queue))
+    }
+
+    /// A batch was applied, or is waited for no longer.
+    pub(super) fn landed(&mut self, seed: u64) {
+        self.left.retain(|(left, _)| *left != seed);
+    }
+
     /// The outcome of a batch is not known.
     pub(super) fn doubt(&mut self, batch: &Batch, now: Timestamp) {
         self.tick.fail(now);
@@ -137,6 +161,7 @@ impl InFlight {
         self.grants.is_empty()
             && self.by_lane.is_empty()
             && self.by_session.is_empty()
+            && self.left.is_empty()
             && self.closing.is_empty()
             && self.doubts.is_empty()
     }

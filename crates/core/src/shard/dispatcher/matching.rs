@@ -179,6 +179,22 @@ impl Matching {
         }
     }
 
+    /// The sessions in a class's queue, the next first.
+    pub(super) fn waiting(&self, id: ClassId) -> impl Iterator<Item = SessionId> {
+        let class = self.classes.get(&id).into_iter();
+        class.flat_map(|class| class.queue.values().copied())
+    }
+
+    /// The classes with sessions in their queues that may take from a lane, and from no lane with ready jobs.
+    pub(super) fn idle_classes(&self, lane: &Lane) -> impl Iterator<Item = ClassId> {
+        let may_take = self.lanes.get(lane).into_iter();
+        let hungry = may_take.flat_map(|lane| lane.classes.intersection(&self.hungry));
+        hungry.copied().filter(|id| {
+            let class = self.classes.get(id);
+            class.is_some_and(|class| class.lanes.is_disjoint(&self.active))
+        })
+    }
+
     /// How often a session was taken from a queue.
     #[cfg(test)]
     pub(super) fn dequeued(&self) -> u64 {

@@ -6,11 +6,13 @@
 //!
 //! - calls [`Dispatcher::poll`] after every event (an offer, a batch settled, the gate opening, a verdict changing)
 //!   and at [`Dispatcher::next_deadline`], and proposes what it gives under a stamp that is not before that `now`;
+//! - calls [`Dispatcher::grant_eagerly`] on every batch right before it proposes it;
 //! - hands every batch that this leadership proposed to [`Dispatcher::settle`], once, with what came of it, and
 //!   sends the assignments that come back: a job leaves the leader only after its commit;
 //! - sends the worker's offer again at least once a renewal interval, since credit of a worker that was silent for the
 //!   longest lease among its queues is void.
 
+mod eager;
 mod fairness;
 mod gateways;
 mod granting;

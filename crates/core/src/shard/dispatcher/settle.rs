@@ -23,6 +23,7 @@ impl Dispatcher {
         result: Result<&Applied, ()>,
         now: Timestamp,
     ) -> Vec<Assignment> {
+        self.in_flight.landed(batch.seed);
         let Ok(applied) = result else {
             self.in_flight.doubt(batch, now);
             self.distrust(now);

@@ -51,6 +51,11 @@ impl Pools {
         pool.is_some_and(|pool| pool.live > 0)
     }
 
+    /// The pool of those that ask this, if there is one.
+    pub(in crate::shard) fn find(&self, requirement: &Requirement) -> Option<PoolId> {
+        self.ids.get(requirement).copied()
+    }
+
     /// What the jobs of a pool ask.
     pub(in crate::shard) fn requirement(&self, id: PoolId) -> Option<&Arc<Requirement>> {
         self.pools.get(&id).map(|pool| &pool.requirement)

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use leasehold_types::{FenceToken, JobId, NodeId, RegionName, Timestamp, WorkerName};
+use leasehold_types::{FenceToken, JobId, NodeId, RegionName, Timestamp, WorkerName, limits};
 
 use super::fixture::{Fixture, queue, session};
 use crate::policy::QueuePolicy;
@@ -84,6 +84,25 @@ impl Desk {
         let state = &self.shard.state;
         let poll = (self.dispatcher).poll(state, self.gate, &is_unreachable, self.shard.now);
         poll.commands
+    }
+
+    /// The leader's next entry, with what it grants eagerly.
+    pub(super) fn entry(&mut self, commands: Vec<Command>) -> Batch {
+        let mut batch = self.shard.batch(commands);
+        let unreachable = &self.unreachable;
+        let is_unreachable = |region: &RegionName| unreachable.contains(region);
+        let (state, room) = (
+            &self.shard.state,
+            limits::ENTRY_COMMANDS - batch.commands.len(),
+        );
+        (self.dispatcher).grant_eagerly(state, &mut batch, room, self.gate, &is_unreachable);
+        batch
+    }
+
+    /// Applies an entry and settles it.
+    pub(super) fn land(&mut self, batch: &Batch) -> Vec<Assignment> {
+        let applied = self.shard.state.apply(batch);
+        self.settle(batch, Ok(&applied))
     }
 
     /// Applies commands as the leader's next entry and settles them.

@@ -4,11 +4,11 @@ mod astray;
 mod checkpoints;
 mod desk;
 mod dispatching;
+mod eager;
 mod ends;
 mod faults;
 mod fences;
 pub(super) mod fixture;
-
 mod histories;
 mod invariants;
 mod keeping;

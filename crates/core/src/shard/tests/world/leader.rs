@@ -44,6 +44,12 @@ impl Leader {
         (poll.commands, poll.tick)
     }
 
+    pub(super) fn grant_eagerly(&mut self, state: &ShardState, batch: &mut Batch, room: usize) {
+        let eu = region("eu");
+        let is_unreachable = |region: &_| self.is_unreachable && *region == eu;
+        (self.dispatcher).grant_eagerly(state, batch, room, self.gate, &is_unreachable);
+    }
+
     /// Whether a write is let into the log.
     pub(super) fn passes(&self, state: &ShardState, write: &Command) -> bool {
         let lease: Option<(JobId, FenceToken)> = match write {

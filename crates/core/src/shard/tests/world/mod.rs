@@ -184,12 +184,14 @@ impl World {
         if commands.is_empty() && !tick {
             return;
         }
-        let batch = Batch {
+        let mut batch = Batch {
             epoch: self.leader.epoch,
             stamp: now,
             seed: self.chance.next(),
             commands,
         };
+        let room = usize::try_from(self.chance.up_to(5)).unwrap();
+        self.leader.grant_eagerly(&self.state, &mut batch, room);
         let is_doubted = false;
         self.flights.push_back(Flight { batch, is_doubted });
     }

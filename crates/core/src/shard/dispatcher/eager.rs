@@ -1,0 +1,173 @@
+//! Eager grants: a job that a worker waits for is leased by the very entry that takes it in.
+//!
+//! Submit and grant in one entry cost one sync and one round of the log, where one after the other cost two of each. The
+//! entry is applied in its order, so the grant finds the job ready; where the submit is refused, or repeats an earlier
+//! one, the grant is refused as well and its slot is free again.
+//!
+//! What must hold: nobody is passed over. So a job is granted eagerly only to workers that have nothing else to take,
+//! only while there is a slot for every job of its batch, and only when no earlier batch on its way holds jobs of the
+//! queue that are still to be granted. All others wait for their turn in [`Dispatcher::poll`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use leasehold_types::{QueueName, RegionName, Timestamp};
+
+use super::granting::longest_lease;
+use super::in_flight::PendingGrant;
+use super::matching::ClassId;
+use super::{Dispatcher, Gate};
+use crate::shard::command::{Batch, Command, Grant, Submit};
+use crate::shard::state::{Lane, ShardState};
+
+/// The classes that may take from each lane, the next to be served first.
+type Rounds = BTreeMap<Lane, VecDeque<ClassId>>;
+
+impl Dispatcher {
+    /// Adds grants of the jobs that a batch submits, at most `room` of them, behind everything else in it. To be called
+    /// once for each batch, right before it is proposed, with the gate and the verdicts of its [`Dispatcher::poll`].
+    ///
+    /// The grants count as proposed until the batch is settled.
+    pub fn grant_eagerly(
+        &mut self,
+        state: &ShardState,
+        batch: &mut Batch,
+        room: usize,
+        gate: Gate,
+        is_unreachable: &dyn Fn(&RegionName) -> bool,
+    ) {
+        let submits: Vec<&Submit> = batch.commands.iter().filter_map(as_submit).collect();
+        if submits.is_empty() {
+            return;
+        }
+        let grants = match gate.is_open() && submits.len() <= room {
+            true => self.eager_grants(state, &submits, is_unreachable, batch.stamp),
+            false => Vec::new(),
+        };
+        let left = submits
+            .iter()
+            .filter(|s| !self.in_flight.is_granting(s.job));
+        let left: BTreeSet<QueueName> = left.map(|submit| submit.queue.clone()).collect();
+        self.in_flight.leave(batch.seed, left);
+        let grants = grants
+            .into_iter()
+            .map(|grant| Command::Grant(Box::new(grant)));
+        batch.commands.extend(grants);
+    }
+
+    fn eager_grants(
+        &mut self,
+        state: &ShardState,
+        submits: &[&Submit],
+        is_unreachable: &dyn Fn(&RegionName) -> bool,
+        now: Timestamp,
+    ) -> Vec<Grant> {
+        self.matching.catch_up(state);
+        let mut rounds = Rounds::new();
+        let mut grants = Vec::new();
+        for submit in submits {
+            let Some(lane) = self.eager_lane(state, submit) else {
+                continue;
+            };
+            let round = rounds.entry(lane).or_insert_with_key(|lane| {
+                let round = self.idle_classes(lane, is_unreachable);
+                match self.have_slots(state, &round, submits.len(), now) {
+                    true => round,
+                    false => VecDeque::new(),
+                }
+            });
+            grants.extend(self.eager_grant(state, submit, round, now));
+        }
+        grants
+    }
+
+    /// The lane that a job will be ready in once it is taken in; none when it will not, or when it has to wait its turn.
+    /// What a refused submit would have been granted costs nothing but the attempt, so only the likely is looked at.
+    fn eager_lane(&self, state: &ShardState, submit: &Submit) -> Option<Lane> {
+        let policy = state.policy(&submit.queue)?;
+        let tenant = submit.tenant.as_ref().unwrap_or(&policy.tenant);
+        let key = submit.key.as_ref();
+        let is_repeat = state.digest_of(submit.job).is_some()
+            || state.job_of_key(tenant, &submit.queue, key).is_some()
+            || self.in_flight.is_granting(submit.job);
+        if is_repeat || !submit.delay.is_zero() || self.in_flight.has_left(&submit.queue) {
+            return None;
+        }
+        Some(Lane {
+            queue: submit.queue.clone(),
+            pool: state.index.pools.find(&submit.requirement)?,
+        })
+    }
+
+    /// The reachable classes with waiting workers that may take from a lane, and that have nothing else to take.
+    fn idle_classes(
+        &self,
+        lane: &Lane,
+        is_unreachable: &dyn Fn(&RegionName) -> bool,
+    ) -> VecDeque<ClassId> {
+        let is_reachable = |class: &ClassId| {
+            let kind = self.matching.kind(*class);
+            kind.is_some_and(|kind| !is_unreachable(&kind.region))
+        };
+        let idle = self.matching.idle_classes(lane);
+        idle.filter(is_reachable).collect()
+    }
+
+    /// Whether the workers that wait in these classes have so many slots.
+    fn have_slots(
+        &self,
+        state: &ShardState,
+        classes: &VecDeque<ClassId>,
+        wanted: usize,
+        now: Timestamp,
+    ) -> bool {
+        let mut slots = 0_usize;
+        for class in classes {
+            let lease = longest_lease(self, state, *class);
+            let waiting = self.matching.waiting(*class);
+            let sessions = waiting.filter_map(|id| self.sessions.get(id));
+            for session in sessions.filter(|session| now.since(session.heard_at) < lease) {
+                slots =
+                    slots.saturating_add(usize::try_from(session.credit()).unwrap_or(usize::MAX));
+                if slots >= wanted {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn eager_grant(
+        &mut self,
+        state: &ShardState,
+        submit: &Submit,
+        round: &mut VecDeque<ClassId>,
+        now: Timestamp,
+    ) -> Option<Grant> {
+        while let Some(class) = round.pop_front() {
+            if let Some(session) = self.next_session(state, class, now) {
+                round.push_back(class);
+                let lane = None;
+                return self.grant(submit.job, PendingGrant { session, lane });
+            }
+        }
+        None
+    }
+}
+
+const fn as_submit(command: &Command) -> Option<&Submit> {
+    match command {
+        Command::Submit(submit) => Some(submit),
+        Command::LeaderStart(_)
+        | Command::Grant(_)
+        | Command::Contact(_)
+        | Command::Complete(_)
+        | Command::Fail(_)
+        | Command::Expire(_)
+        | Command::Release(_)
+        | Command::Cancel(_)
+        | Command::Redrive(_)
+        | Command::Discard(_)
+        | Command::Purge(_)
+        | Command::PutPolicy(_) => None,
+    }
+}
