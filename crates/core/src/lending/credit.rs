@@ -64,10 +64,12 @@ impl Credit {
         if self.closed {
             return 0;
         }
-        let free = u64::from(self.free) + (self.given_back - self.returned);
-        let free = free.min(u64::from(limits::WORKER_CREDIT));
+        let freed = u64::from(self.free) + (self.given_back - self.returned);
         let on_their_way = self.sent - self.received;
-        u32::try_from(free.saturating_sub(on_their_way)).unwrap_or(u32::MAX)
+        let free = freed.saturating_sub(on_their_way);
+        // SUBTLE: what came back and what was sent both rise for as long as the worker says nothing new, and only their
+        // difference is bounded.
+        u32::try_from(free).map_or(limits::WORKER_CREDIT, |free| free.min(limits::WORKER_CREDIT))
     }
 
     /// One assignment goes to the worker, if a slot is free for it.

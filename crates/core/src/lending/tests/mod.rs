@@ -145,6 +145,17 @@ fn slot_that_was_given_back_and_then_said_to_be_free_is_one_slot() {
 }
 
 #[test]
+fn slots_come_back_for_as_long_as_the_worker_says_nothing_new() {
+    let mut story = Story::lending_home(1);
+    for grant in 1..=3 * u64::from(limits::WORKER_CREDIT) {
+        assert_eq!(story.arrives(HOME, grant), Arrival::Taken, "{grant}");
+        assert_eq!(story.lending.lendable(story.now), 0);
+        story.lending.give_back();
+        assert_eq!(story.lending.lendable(story.now), 1);
+    }
+}
+
+#[test]
 fn worker_that_is_given_back_without_end_is_lent_no_more_than_a_worker_may_have() {
     let mut story = Story::lending_home(1);
     for _ in 0..=2 * limits::WORKER_CREDIT {
