@@ -5,6 +5,8 @@
 //! is at the two ends of its tables.
 
 mod stored;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Display;
 

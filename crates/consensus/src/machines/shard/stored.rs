@@ -111,7 +111,8 @@ fn payloads(
     Ok(payloads)
 }
 
-fn part(view: &View, job: Elsewhere, part: Part) -> Result<Option<Bytes>, StoredError> {
+/// A part of a job; none when it is not in the checkpoint alone.
+pub(super) fn part(view: &View, job: Elsewhere, part: Part) -> Result<Option<Bytes>, StoredError> {
     let Some(first) = job.bundle(part) else {
         return Ok(None);
     };
