@@ -42,7 +42,7 @@ fn write(state: &mut ShardState) -> (FrozenHead, Vec<Bytes>) {
         longest = longest.max(took);
         let Some(portion) = portion else { break };
         let (encoded, took) = timed(|| {
-            let rows = portion.runs.iter().map(|run| {
+            let rows = portion.iter().map(|run| {
                 let kept = run.entries.iter().map(FrozenEntry::kept);
                 encode_run(run.packs, kept)
             });
@@ -50,13 +50,7 @@ fn write(state: &mut ShardState) -> (FrozenHead, Vec<Bytes>) {
         });
         encoding += took;
         rows.extend(encoded);
-        runs.push(
-            portion
-                .runs
-                .iter()
-                .map(|run| run.number)
-                .collect::<Vec<_>>(),
-        );
+        runs.push(portion.iter().map(|run| run.number).collect::<Vec<_>>());
     }
     for portion in runs {
         let ((), took) = timed(|| portion.into_iter().for_each(|run| state.evict(run)));

@@ -298,6 +298,62 @@ fn million_jobs_are_loaded_changed_read_and_removed() {
     report.print("compact", &bench);
 }
 
+/// How the payloads of jobs lie in rows.
+struct Payloads {
+    /// So many jobs
+    every: u64,
+    /// have rows of these lengths, under their first keys.
+    lengths: &'static [usize],
+}
+
+impl Payloads {
+    /// The keys and lengths of the rows of so many jobs from one on.
+    fn rows(&self, first: u64, jobs: u64) -> impl Iterator<Item = (u64, usize)> {
+        let steps = (first..first + jobs).step_by(usize::try_from(self.every).unwrap());
+        steps.flat_map(|step| (step..).zip(self.lengths.iter().copied()))
+    }
+}
+
+/// A backlog comes and goes: payloads of 1 KiB in a row each, and in bundles of fifteen and of one.
+#[test]
+#[ignore = "it measures, for a minute"]
+fn payloads_one_by_one_and_in_bundles() {
+    const JOBS: u64 = 512 * 1024;
+    const COMMIT: u64 = 32 * 1024;
+    let value = noise(5, 16 * 1024);
+    let each = (
+        "one by one",
+        Payloads {
+            every: 1,
+            lengths: &[1024],
+        },
+    );
+    let lengths = &[15 * 1034, 1034];
+    let bundled = ("in bundles", Payloads { every: 16, lengths });
+    for (what, payloads) in [each, bundled] {
+        let bench = Bench::new(CheckpointOptions::default());
+        for is_put in [true, false] {
+            let mut report = Report::begin();
+            for first in (0..JOBS).step_by(usize::try_from(COMMIT).unwrap()) {
+                let mut writing = bench.checkpoint.begin().unwrap();
+                for (key, length) in payloads.rows(first, COMMIT) {
+                    let key = key.to_be_bytes();
+                    match is_put {
+                        true => writing.put(PAYLOADS, &key, &value[..length]).unwrap(),
+                        false => writing.remove(PAYLOADS, &key).unwrap(),
+                    }
+                }
+                let begun = Instant::now();
+                writing.commit(b"head").unwrap();
+                report.commits.push(begun.elapsed());
+            }
+            report.rows = JOBS;
+            let deed = if is_put { "put" } else { "removed" };
+            report.print(&format!("payloads {deed} {what}, by jobs"), &bench);
+        }
+    }
+}
+
 #[test]
 #[ignore = "it measures, and writes a GiB"]
 fn commit_of_one_row_into_files_of_many_lengths() {

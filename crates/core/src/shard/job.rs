@@ -15,7 +15,7 @@ use super::command::{FailureClass, WorkPhase};
 use crate::requirement::Requirement;
 
 pub use attempt::{AttemptEnd, AttemptRecord, Recent, Tries};
-pub use body::{JobBody, Length, Stored};
+pub use body::{JobBody, Length, Part, Stored};
 
 use body::{evict_attempts, evict_part};
 

@@ -9,7 +9,8 @@ use leasehold_types::{
 };
 
 use super::command::{FailureClass, WorkPhase};
-use super::job::{AttemptRecord, Stored, Tries};
+use super::job::{AttemptRecord, Part, Stored, Tries};
+use super::state::Rows;
 use crate::requirement::Requirement;
 
 /// A job as its owner sees it.
@@ -108,6 +109,18 @@ pub struct Elsewhere {
     pub packs: u32,
     /// What is in the checkpoint alone.
     pub stored: Stored,
+    /// Where that is.
+    pub rows: Rows,
+}
+
+impl Elsewhere {
+    /// The first arrival of the bundle with a part of it; none when there is no such part, or when it is in memory.
+    #[must_use]
+    pub fn bundle(&self, part: Part) -> Option<u64> {
+        let bundle = self.rows.bundle(part)?;
+        let is_stored = self.stored.has(part);
+        is_stored.then_some(bundle.first(self.sequence))
+    }
 }
 
 /// What was read back of a job.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use leasehold_core::requirement::Requirement;
 use leasehold_core::shard::job::{Job, JobBody, JobHeader, JobState, Length, Recent, Stored};
-use leasehold_core::shard::state::{Kept, KeptRun, Remembered, Rows};
+use leasehold_core::shard::state::{Bundle, Kept, KeptRun, Remembered, Rows};
 use leasehold_types::{QueueName, TenantName};
 
 use crate::error::DecodeError;
@@ -57,7 +57,9 @@ fn job_record(kept: &Job, rows: Rows, run: &mut v1::JobRun) -> v1::KeptJob {
         last_fence: header.last_fence.and_then(fence),
         history: kept.body().attempts.iter().map(Into::into).collect(),
         payload_bytes: stored.payload.map(Length::get),
+        payload_bundle: rows.payload.map_or(0, Bundle::place),
         result_bytes: stored.result.map(Length::get),
+        result_bundle: rows.result.map_or(0, Bundle::place),
         attempts_bytes: stored.attempts.map(Length::get),
         attempts_upto: rows.attempts,
         recent: header.recent.as_deref().map(Into::into),
@@ -141,12 +143,7 @@ impl Reader {
     }
 
     fn job(&mut self, mut record: v1::KeptJob, words: &Words) -> Result<Kept, DecodeError> {
-        let stored = stored(&record);
-        let rows = Rows {
-            payload: stored.payload.is_some(),
-            result: stored.result.is_some(),
-            attempts: record.attempts_upto,
-        };
+        let (stored, rows) = (stored(&record), rows(&record)?);
         let history = std::mem::take(&mut record.history).into_iter();
         let attempts = history.map(TryInto::try_into);
         let body = JobBody {
@@ -230,6 +227,21 @@ fn stored(record: &v1::KeptJob) -> Stored {
         result: record.result_bytes.map(length),
         attempts: record.attempts_bytes.map(length),
     }
+}
+
+/// A bundle is named only for what is stored: the first of a run has the number that an absent field has.
+fn rows(record: &v1::KeptJob) -> Result<Rows, DecodeError> {
+    let bundle = |field, stored: Option<u32>, place| match (stored, Bundle::at(place)) {
+        (None, _) => Ok(None),
+        (Some(_), Some(bundle)) => Ok(Some(bundle)),
+        (Some(_), None) => Err(JOB.invalid(field, &format_args!("a run has no place {place}"))),
+    };
+    let (payload, result) = (record.payload_bytes, record.result_bytes);
+    Ok(Rows {
+        payload: bundle("payload_bundle", payload, record.payload_bundle)?,
+        result: bundle("result_bundle", result, record.result_bundle)?,
+        attempts: record.attempts_upto,
+    })
 }
 
 fn length(bytes: u32) -> Length {

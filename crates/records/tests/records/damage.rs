@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use leasehold_core::shard::command::Purge;
 use leasehold_core::shard::job::AttemptRecord;
-use leasehold_core::shard::state::{Kept, KeptRun, PlacedPolicy, ShardHead};
+use leasehold_core::shard::state::{FrozenBundle, Kept, KeptRun, PlacedPolicy, ShardHead};
 use leasehold_core::shard::{Batch, Command, Outcome, ShardState};
 use leasehold_records::{DecodeError, metadata, shard};
 use leasehold_types::{QueueName, Timestamp};
@@ -66,12 +66,22 @@ fn answers<T: PartialEq + Debug>(
     }
 }
 
+fn bundle(parts: &[(u64, Bytes)]) -> Bytes {
+    let parts = parts.iter().map(|(job, part)| (*job, part));
+    shard::encode_bundle(&FrozenBundle {
+        first: 0,
+        parts: parts.collect(),
+    })
+}
+
 fn all_answer(bytes: &Bytes) {
     answers(bytes.clone(), shard::decode_batch, shard::encode_batch);
     let read_run = |bytes| shard::Reader::default().read(bytes);
     let write_run = |run: &KeptRun| shard::encode_run(run.packs, run.kept.clone());
     answers(bytes.clone(), read_run, write_run);
     answers(bytes.clone(), shard::decode_head, shard::encode_head);
+    let read_bundle = |bytes| shard::decode_bundle(bytes, 0);
+    answers(bytes.clone(), read_bundle, |parts| bundle(parts));
     let read_pack = |bytes| shard::decode_pack(bytes, 0);
     let write_pack = |pack: &Vec<AttemptRecord>| shard::encode_pack(pack.iter().map(|a| (0, a)));
     answers(bytes.clone(), read_pack, write_pack);
@@ -152,6 +162,14 @@ proptest! {
     #[test]
     fn damaged_run_never_panics_a_decoder(run in vec(values::jobs::kept(), 0..4), damage in damage()) {
         all_answer(&damaged(&shard::encode_run(1, run), &damage));
+    }
+
+    #[test]
+    fn damaged_bundle_never_panics_a_decoder(
+        parts in vec(vec(any::<u8>(), 0..40), 0..4), damage in damage(),
+    ) {
+        let parts: Vec<_> = (0..).zip(parts.into_iter().map(Bytes::from)).collect();
+        all_answer(&damaged(&bundle(&parts), &damage));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use leasehold_core::shard::command::{
     Cancel, Complete, Contact, Discard, Expire, Fail, Grant, LeaderStart, PutPolicy, Redrive,
     Release, Submit,
 };
-use leasehold_core::shard::job::JobHeader;
+use leasehold_core::shard::job::{JobHeader, Part};
 use leasehold_core::shard::state::{FrozenEntry, FrozenHead, FrozenRun, RUN, ShardHead};
 use leasehold_core::shard::view::{Elsewhere, JobView, ShardStats, StoredParts};
 use leasehold_core::shard::{Batch, Command, Outcome, Refusal, ShardState};
@@ -120,18 +120,21 @@ impl Pair {
 /// What a checkpoint has beside the runs, by its bytes.
 #[derive(Default)]
 struct Rows {
-    payloads: BTreeMap<u64, Bytes>,
-    results: BTreeMap<u64, Bytes>,
+    /// By the kind and the first arrival of each.
+    bundles: BTreeMap<(bool, u64), Bytes>,
     /// By the number of the run.
     packs: BTreeMap<u64, Bytes>,
 }
 
 impl Rows {
     fn write(&mut self, run: &FrozenRun) -> Bytes {
-        for job in run.jobs() {
-            let row = |part: Option<&Bytes>| part.map(|part| (job.sequence(), part.clone()));
-            self.payloads.extend(row(job.payload()));
-            self.results.extend(row(job.result()));
+        for part in Part::ALL {
+            let bundles = run.bundles(part);
+            let rows = bundles.iter().map(|bundle| {
+                let key = (part == Part::Result, bundle.first);
+                (key, shard::encode_bundle(bundle))
+            });
+            self.bundles.extend(rows);
         }
         if run.pack.is_some() {
             self.packs
@@ -144,13 +147,16 @@ impl Rows {
     fn parts(&self, job: Elsewhere) -> StoredParts {
         let pack = self.packs.get(&(job.sequence / RUN)).cloned();
         let attempts = pack.map(|pack| shard::decode_pack(pack, job.sequence).unwrap());
-        let part = |rows: &BTreeMap<u64, Bytes>, is_there: bool| {
-            let row = rows.get(&job.sequence).cloned();
-            row.filter(|_| is_there)
+        let part = |part| {
+            let first = job.bundle(part)?;
+            let row = self.bundles.get(&(part == Part::Result, first)).cloned();
+            let parts = shard::decode_bundle(row?, first).unwrap();
+            let own = parts.into_iter().find(|(owner, _)| *owner == job.sequence);
+            own.map(|(_, part)| part)
         };
         StoredParts {
-            payload: part(&self.payloads, job.stored.payload.is_some()),
-            result: part(&self.results, job.stored.result.is_some()),
+            payload: part(Part::Payload),
+            result: part(Part::Result),
             attempts: attempts.unwrap_or_default(),
         }
     }
@@ -160,7 +166,7 @@ impl Rows {
 fn through_rows(state: &ShardState) -> (ShardState, Rows) {
     let (mut state, mut rows) = (state.clone(), Rows::default());
     let head = shard::encode_head(&state.freeze());
-    let runs = state.take_frozen(usize::MAX).unwrap_or_default().runs;
+    let runs = state.take_frozen(usize::MAX).unwrap_or_default();
     let written: Vec<_> = runs.iter().map(|run| rows.write(run)).collect();
     let mut reader = shard::Reader::default();
     let read = written.into_iter().map(|row| reader.read(row).unwrap());

@@ -2,10 +2,13 @@
 
 use bytes::Bytes;
 use leasehold_core::shard::job::Recent;
-use leasehold_core::shard::state::{FrozenHead, Kept, ShardHead};
+use leasehold_core::shard::state::{
+    BUNDLE_BYTES, FrozenBundle, FrozenHead, Kept, PART_BYTES, RUN, ShardHead,
+};
 use leasehold_records::DecodeError;
 use leasehold_records::shard::{
-    Reader, decode_head, decode_pack, encode_head, encode_pack, encode_run,
+    Reader, decode_bundle, decode_head, decode_pack, encode_bundle, encode_head, encode_pack,
+    encode_run,
 };
 use leasehold_records::store::v1;
 use proptest::collection::vec;
@@ -30,6 +33,15 @@ proptest! {
     #[test]
     fn head_survives_its_row(head in frozen_head()) {
         prop_assert_eq!(decode_head(encode_head(&head)), Ok(head));
+    }
+
+    #[test]
+    fn bundle_survives_its_row(parts in vec(vec(any::<u8>(), 0..40), 1..5), run in 0_u64..1 << 50) {
+        let parts: Vec<_> = parts.into_iter().map(Bytes::from).collect();
+        let first = run * RUN + 3;
+        let bundle = FrozenBundle { first, parts: (first..).zip(&parts).collect() };
+        let read = decode_bundle(encode_bundle(&bundle), first).unwrap();
+        prop_assert!(read.iter().map(|(job, part)| (*job, part)).eq(bundle.parts));
     }
 
     #[test]
@@ -63,6 +75,61 @@ proptest! {
         prop_assert_eq!(&job.body().attempts, &attempts);
         prop_assert_eq!(Reader::default().read(encode_run(0, read.kept.clone())), Ok(read));
     }
+}
+
+/// A full bundle of parts of one length, of so many that it was given.
+fn full_bundle(bytes: usize) -> Bytes {
+    let part = Bytes::from(vec![7; bytes]);
+    let most = BUNDLE_BYTES / (bytes + PART_BYTES);
+    let parts = (0..16).map(|job| (job, &part)).take(most);
+    encode_bundle(&FrozenBundle {
+        first: 0,
+        parts: parts.collect(),
+    })
+}
+
+#[test]
+fn full_bundle_fits_a_page_whatever_its_parts_are() {
+    // What a page has beside its one row, with a key of eight bytes.
+    let most = 16 * 1024 - 20;
+    for bytes in [
+        0, 1, 127, 128, 1_000, 1_010, 1_011, 2_709, 5_430, 8_150, 16_310,
+    ] {
+        let length = full_bundle(bytes).len();
+        assert!(length <= most, "{length} bytes with parts of {bytes}");
+    }
+}
+
+#[test]
+fn bundle_whose_parts_are_not_in_order_is_refused() {
+    let part = Bytes::from_static(b"x");
+    for places in [&[1, 1][..], &[2, 1], &[16], &[0]] {
+        let parts = places.iter().map(|place| v1::BundledPart {
+            place: *place,
+            part: part.clone(),
+        });
+        let parts = parts.collect();
+        let bundle = v1::PartBundle { parts }.encode_to_vec();
+        let refused = decode_bundle(bundle.into(), 17).unwrap_err().to_string();
+        assert!(refused.contains("BundledPart.place"), "{refused}");
+    }
+}
+
+#[test]
+fn job_in_a_bundle_that_no_run_has_is_refused() {
+    let job = v1::KeptJob {
+        payload_bytes: Some(1),
+        payload_bundle: 16,
+        ..v1::KeptJob::default()
+    };
+    let kind = Some(v1::kept::Kind::Job(job));
+    let run = v1::JobRun {
+        kept: vec![v1::Kept { kind }],
+        ..v1::JobRun::default()
+    };
+    let refused = Reader::default().read(run.encode_to_vec().into());
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("KeptJob.payload_bundle"), "{refused}");
 }
 
 fn head() -> v1::ShardHead {

@@ -8,6 +8,7 @@ use leasehold_types::{FenceToken, JobId, NodeId, QueueName, RegionName, SessionI
 use crate::requirement::Supply;
 use crate::shard::command::WorkPhase;
 use crate::shard::outcome::Stale;
+use crate::shard::state::Bundle;
 
 /// A worker's free slots, lent to this leader. Absolute: it replaces what was offered before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,8 @@ pub enum RenewalAnswer {
 pub struct StoredPayload {
     /// The job's place in the order of arrival.
     pub sequence: u64,
+    /// The bundle that it is in.
+    pub bundle: Bundle,
     /// Its length in bytes.
     pub bytes: u32,
 }

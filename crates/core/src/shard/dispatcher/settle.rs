@@ -6,7 +6,7 @@ use super::Dispatcher;
 use super::message::{Assignment, StoredPayload};
 use super::watch::Ending;
 use crate::shard::command::{Batch, Command};
-use crate::shard::job::{Job, Lease, Length};
+use crate::shard::job::{Job, Lease};
 use crate::shard::outcome::{Applied, Change, Granted, Outcome};
 use crate::shard::state::ShardState;
 
@@ -145,7 +145,7 @@ impl Dispatcher {
             session: lease.session,
             gateway: session.gateway,
             payload: job.body().payload.clone().unwrap_or_default(),
-            stored: stored_payload(job),
+            stored: stored_payload(state, job),
             lease: granted.lease,
             attempt_limit: policy.attempt_limit,
             remaining: job.header.expires_at.since(now),
@@ -185,13 +185,13 @@ impl Dispatcher {
     }
 }
 
-fn stored_payload(job: &Job) -> Option<StoredPayload> {
-    let (sequence, stored) = (job.header.sequence, job.stored());
-    let at = |length: Length| StoredPayload {
+fn stored_payload(state: &ShardState, job: &Job) -> Option<StoredPayload> {
+    let (sequence, length) = (job.header.sequence, job.stored().payload?);
+    Some(StoredPayload {
         sequence,
+        bundle: state.jobs.rows(sequence).payload?,
         bytes: length.get(),
-    };
-    stored.payload.map(at)
+    })
 }
 
 const fn as_granted(outcome: &Outcome) -> Option<&Granted> {

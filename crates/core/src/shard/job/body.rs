@@ -6,6 +6,20 @@ use bytes::Bytes;
 
 use super::attempt::AttemptRecord;
 
+/// What a job is given, and what it gives: the two that may be long, and that a checkpoint has in bundles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Its payload.
+    Payload,
+    /// Its result.
+    Result,
+}
+
+impl Part {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Payload, Self::Result];
+}
+
 /// What no rule reads: in memory while young, later in the checkpoint alone (see [`Stored`]).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JobBody {
@@ -21,6 +35,14 @@ pub struct JobBody {
 impl JobBody {
     pub(super) const fn is_empty(&self) -> bool {
         self.payload.is_none() && self.result.is_none() && self.attempts.is_empty()
+    }
+
+    /// A part of it.
+    pub(in crate::shard) const fn part(&self, part: Part) -> Option<&Bytes> {
+        match part {
+            Part::Payload => self.payload.as_ref(),
+            Part::Result => self.result.as_ref(),
+        }
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -74,6 +96,15 @@ impl Stored {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.payload.is_none() && self.result.is_none() && self.attempts.is_none()
+    }
+
+    /// Whether a part of it is there.
+    #[must_use]
+    pub const fn has(&self, part: Part) -> bool {
+        match part {
+            Part::Payload => self.payload.is_some(),
+            Part::Result => self.result.is_some(),
+        }
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -6,7 +6,7 @@
 
 use leasehold_types::QueueName;
 
-use super::{Frozen, PlacedPolicy, ShardHead, ShardState};
+use super::{FrozenRun, PlacedPolicy, ShardHead, ShardState};
 
 /// The small parts of a shard as of a freeze.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl ShardState {
 
     /// The next changes to write, looking at no more than so many runs; none at the end. There may be nothing to write in
     /// one though more follows.
-    pub fn take_frozen(&mut self, most: usize) -> Option<Frozen> {
+    pub fn take_frozen(&mut self, most: usize) -> Option<Vec<FrozenRun>> {
         self.jobs.take_frozen(most)
     }
 

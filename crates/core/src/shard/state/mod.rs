@@ -39,7 +39,9 @@ pub use checkpoint::FrozenHead;
 pub use keys::Remembered;
 pub use parts::{Kept, KeptRun, PartsError, ShardHead};
 pub use queues::PlacedPolicy;
-pub use table::{Frozen, FrozenEntry, FrozenJob, FrozenRun, Orphan, RUN, Rows};
+pub use table::{
+    BUNDLE_BYTES, Bundle, FrozenBundle, FrozenEntry, FrozenJob, FrozenRun, PART_BYTES, RUN, Rows,
+};
 
 #[cfg(test)]
 pub(in crate::shard) use table::Entry;

@@ -7,6 +7,8 @@
 //! Jobs are shared behind [`Arc`]: what a checkpoint is still to write keeps the old version of a job alive, and the
 //! next change to it copies that job alone.
 
+mod bundle;
+mod frozen;
 mod run;
 mod tracker;
 
@@ -18,10 +20,11 @@ use leasehold_types::JobId;
 
 use super::keys::Remembered;
 use super::pools::PoolId;
-use crate::shard::job::Job;
+use crate::shard::job::{Job, Part};
 
+pub use bundle::{BUNDLE_BYTES, Bundle, PART_BYTES};
+pub use frozen::{FrozenBundle, FrozenEntry, FrozenJob, FrozenRun};
 pub use run::{RUN, Rows};
-pub use tracker::{Frozen, FrozenEntry, FrozenJob, FrozenRun, Orphan};
 
 use run::Run;
 pub(in crate::shard) use run::{Entry, Slot};
@@ -124,6 +127,13 @@ impl JobTable {
         self.runs.get(&(sequence / RUN)).map_or(0, |run| run.packs)
     }
 
+    /// Where the checkpoint has the rest of the job at a place in the order of arrival.
+    pub(in crate::shard) fn rows(&self, sequence: u64) -> Rows {
+        let run = self.runs.get(&(sequence / RUN));
+        let slot = run.and_then(|run| run.slot(sequence));
+        slot.map_or_else(Rows::default, |slot| slot.rows)
+    }
+
     /// Where a job is that is held.
     fn place(&self, id: JobId) -> Option<u64> {
         match self.aim {
@@ -170,8 +180,6 @@ impl JobTable {
         self.bytes = self.bytes - u64::from(before.all) + u64::from(slot.counted.all);
         self.unsaved_bytes =
             self.unsaved_bytes - u64::from(before.unsaved) + u64::from(slot.counted.unsaved);
-        let orphan = slot.orphan_payload();
-        self.tracker.orphaned(orphan);
     }
 
     /// Takes a job in.
@@ -201,7 +209,6 @@ impl JobTable {
         };
         self.bytes -= u64::from(slot.counted.all);
         self.unsaved_bytes -= u64::from(slot.counted.unsaved);
-        self.tracker.orphaned(slot.orphan(sequence));
         self.drop_if_needless(sequence / RUN);
         Some(slot.job)
     }
@@ -283,7 +290,7 @@ impl JobTable {
     }
 
     /// The next of the changes that were set apart, as they were then; none when there are no more.
-    pub(super) fn take_frozen(&mut self, most: usize) -> Option<Frozen> {
+    pub(super) fn take_frozen(&mut self, most: usize) -> Option<Vec<FrozenRun>> {
         self.tracker.take(&mut self.runs, most)
     }
 
@@ -341,6 +348,8 @@ impl JobTable {
         for (number, run) in &mut self.runs {
             run.has_row = true;
             run.changed_for = 0;
+            run.payloads = run.named(Part::Payload);
+            run.results = run.named(Part::Result);
             // The row itself held it: the next checkpoint must, or nothing would ever let go of it.
             if run.slots().any(|slot| slot.counted.unsaved > 0) {
                 self.tracker.touch(*number, run);

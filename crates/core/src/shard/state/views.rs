@@ -41,6 +41,7 @@ impl ShardState {
             sequence,
             packs: self.jobs.packs(sequence),
             stored,
+            rows: self.jobs.rows(sequence),
         })
     }
 

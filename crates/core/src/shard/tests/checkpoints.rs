@@ -76,7 +76,7 @@ impl Replica {
             return false;
         };
         writing.rows.write(&portion);
-        let runs = portion.runs.iter().map(|run| run.number);
+        let runs = portion.iter().map(|run| run.number);
         writing.written.extend(runs);
         true
     }

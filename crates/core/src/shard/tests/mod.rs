@@ -1,6 +1,7 @@
 //! What must hold of a shard, rule by rule, and under random histories.
 
 mod astray;
+mod bundles;
 mod checkpoints;
 mod desk;
 mod dispatching;

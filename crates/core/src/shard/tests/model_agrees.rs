@@ -7,7 +7,7 @@ use bytes::Bytes;
 use leasehold_types::{BootCount, FenceToken, IdempotencyKey, Incarnation, NodeId, ShardEpoch};
 use proptest::prelude::*;
 
-use super::fixture::{SECOND, digest, grant, job, queue, submit};
+use super::fixture::{SECOND, bytes_of, digest, grant, job, queue, submit};
 use super::invariants::Invariants;
 use super::model::{Life, Model};
 use crate::policy::QueuePolicy;
@@ -251,7 +251,7 @@ impl Shard {
             Op::Complete(number, under, content) => Command::Complete(Complete {
                 job: job(number),
                 fence: self.fence(number, under),
-                result: Bytes::from(vec![content]),
+                result: bytes_of(content),
                 digest: digest(content),
             }),
             Op::Fail(number, under, class) => Command::Fail(Box::new(Fail {
@@ -296,6 +296,7 @@ fn submit_of(number: u8, key: Option<u8>, content: u8, delay: u64) -> Submit {
         key,
         digest,
         delay: Duration::from_secs(delay / 3 * 10),
+        payload: bytes_of(number),
         ..submit(number)
     }
 }

@@ -40,7 +40,7 @@ fn job_that_comes_and_goes_between_two_checkpoints_is_never_written() {
     }
     purge_all(&mut shard);
     shard.state.freeze();
-    assert!(everything(&mut shard.state).runs.is_empty());
+    assert!(everything(&mut shard.state).is_empty());
 }
 
 #[test]
@@ -50,10 +50,10 @@ fn run_that_went_before_the_freeze_and_came_again_is_the_next_checkpoint_s() {
     purge_all(&mut shard);
     shard.state.freeze();
     shard.submit(submit(2));
-    assert!(everything(&mut shard.state).runs.is_empty());
+    assert!(everything(&mut shard.state).is_empty());
     let frozen = shard.state.freeze();
     let portion = everything(&mut shard.state);
-    let kept = portion.runs[0].entries.iter().map(FrozenEntry::kept);
+    let kept = portion[0].entries.iter().map(FrozenEntry::kept);
     let sequences: Vec<u64> = kept.map(|kept| kept.sequence()).collect();
     assert_eq!((frozen.head.arrivals, sequences), (2, vec![1]));
 }
@@ -66,7 +66,7 @@ fn memory_holds_no_payload_once_it_is_written() {
     }
     assert_eq!(shard.state.unsaved_bytes(), 40);
     let written = write_down(&mut shard.state);
-    assert_eq!(written.runs.len() as u64, 40_u64.div_ceil(RUN));
+    assert_eq!(written.len() as u64, 40_u64.div_ceil(RUN));
     assert_eq!(shard.state.unsaved_bytes(), 0);
     let elsewhere = shard.state.elsewhere(job(7)).unwrap();
     assert_eq!(
@@ -132,7 +132,7 @@ fn what_a_run_s_own_row_held_is_let_go_of_with_the_next_checkpoint() {
     fail_at_length(&mut shard, 1);
     let mut read = shard.state.rebuilt();
     assert!(read.unsaved_bytes() > 2_000);
-    assert_eq!(write_down(&mut read).runs.len(), 1);
+    assert_eq!(write_down(&mut read).len(), 1);
     assert_eq!(read.unsaved_bytes(), 0);
 }
 
@@ -164,7 +164,7 @@ fn portion_looks_at_no_more_runs_than_it_was_asked_to() {
     shard.state.freeze();
     // Five runs came and went: nothing is in these portions, and they are not the end.
     for _ in 0..5 {
-        assert!(shard.state.take_frozen(1).unwrap().runs.is_empty());
+        assert!(shard.state.take_frozen(1).unwrap().is_empty());
     }
     assert!(shard.state.take_frozen(1).is_none());
 }
@@ -180,14 +180,14 @@ fn rows_of_purged_jobs_are_removed() {
     for number in 0..40 {
         shard.submit(submit(number));
     }
-    assert_eq!(write(&mut shard).payloads.len(), 40);
+    assert_eq!(write(&mut shard).payloads.len(), 3);
     for number in 0..40 {
         finish(&mut shard, number);
     }
     let done = write(&mut shard);
     assert_eq!(
         (done.payloads.len(), done.results.len(), done.packs.len()),
-        (0, 40, 3)
+        (0, 3, 3)
     );
     purge_all(&mut shard);
     let empty = write(&mut shard);

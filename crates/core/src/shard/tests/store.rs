@@ -5,28 +5,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use leasehold_types::{Incarnation, JobId};
 
-use crate::shard::job::AttemptRecord;
-use crate::shard::state::{
-    Frozen, FrozenEntry, FrozenHead, FrozenJob, FrozenRun, KeptRun, Orphan, RUN, ShardState,
-};
-use crate::shard::view::{JobView, StoredParts};
+use crate::shard::job::{AttemptRecord, Part};
+use crate::shard::state::{FrozenEntry, FrozenHead, FrozenRun, KeptRun, RUN, ShardState};
+use crate::shard::view::{Elsewhere, JobView, StoredParts};
+
+/// By the first arrival of each: the parts in it, by the places of their jobs in the order of arrival.
+type Bundles = BTreeMap<u64, BTreeMap<u64, Bytes>>;
 
 /// What a checkpoint store holds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rows {
     pub(super) head: Option<FrozenHead>,
     pub(super) runs: BTreeMap<u64, KeptRun>,
-    pub(super) payloads: BTreeMap<u64, Bytes>,
-    pub(super) results: BTreeMap<u64, Bytes>,
+    pub(super) payloads: Bundles,
+    pub(super) results: Bundles,
     pub(super) packs: BTreeMap<(u64, u32), Vec<(u64, AttemptRecord)>>,
 }
 
 impl Rows {
-    pub(super) fn write(&mut self, portion: &Frozen) {
-        for orphan in &portion.orphans {
-            self.remove(*orphan);
-        }
-        for run in &portion.runs {
+    pub(super) fn write(&mut self, portion: &[FrozenRun]) {
+        for run in portion {
+            for part in Part::ALL {
+                self.drop_bundles(run, part);
+            }
             for pack in 0..run.dropped {
                 let dropped = self.packs.remove(&(run.number, pack));
                 assert!(dropped.is_some(), "no pack {pack} of {run:?}");
@@ -44,11 +45,13 @@ impl Rows {
         self.head = Some(state.freeze());
         let all = everything(state);
         self.write(&all);
-        all.runs.iter().for_each(|run| state.evict(run.number));
+        all.iter().for_each(|run| state.evict(run.number));
     }
 
     fn write_run(&mut self, run: &FrozenRun) {
-        run.jobs().for_each(|job| self.write_parts(job));
+        for part in Part::ALL {
+            self.write_bundles(run, part);
+        }
         if let Some(pack) = run.pack {
             let attempts = run.attempts().map(|(job, attempt)| (job, attempt.clone()));
             let before = self.packs.insert((run.number, pack), attempts.collect());
@@ -61,31 +64,45 @@ impl Rows {
         self.runs.insert(run.number, kept);
     }
 
-    fn write_parts(&mut self, frozen: &FrozenJob) {
-        let sequence = frozen.sequence();
-        let payload = frozen.payload().map(|payload| (sequence, payload.clone()));
-        self.payloads.extend(payload);
-        let result = frozen.result().map(|result| (sequence, result.clone()));
-        self.results.extend(result);
-    }
-
-    fn remove(&mut self, orphan: Orphan) {
-        if orphan.payload {
-            self.payloads.remove(&orphan.sequence);
-        }
-        if orphan.result {
-            self.results.remove(&orphan.sequence);
+    const fn bundles(&self, part: Part) -> &Bundles {
+        match part {
+            Part::Payload => &self.payloads,
+            Part::Result => &self.results,
         }
     }
 
-    fn parts(&self, sequence: u64) -> StoredParts {
+    const fn bundles_mut(&mut self, part: Part) -> &mut Bundles {
+        match part {
+            Part::Payload => &mut self.payloads,
+            Part::Result => &mut self.results,
+        }
+    }
+
+    fn write_bundles(&mut self, run: &FrozenRun, part: Part) {
+        for bundle in run.bundles(part) {
+            let parts = bundle.parts.iter();
+            let parts = parts.map(|(job, bytes)| (*job, Bytes::clone(bytes)));
+            let before = self.bundles_mut(part).insert(bundle.first, parts.collect());
+            assert!(before.is_none(), "{bundle:?} is written twice");
+        }
+    }
+
+    fn drop_bundles(&mut self, run: &FrozenRun, part: Part) {
+        for first in run.dropped_bundles(part) {
+            let dropped = self.bundles_mut(part).remove(&first);
+            assert!(dropped.is_some(), "no bundle {first} of {run:?}");
+        }
+    }
+
+    fn parts(&self, elsewhere: &Elsewhere) -> StoredParts {
+        let sequence = elsewhere.sequence;
         let run = sequence / RUN;
         let packs = self.packs.range((run, 0)..(run + 1, 0));
         let packed = packs.flat_map(|(_, pack)| pack);
         let own = packed.filter(|(job, _)| *job == sequence);
         StoredParts {
-            payload: self.payloads.get(&sequence).cloned(),
-            result: self.results.get(&sequence).cloned(),
+            payload: self.part(elsewhere, Part::Payload),
+            result: self.part(elsewhere, Part::Result),
             attempts: own.map(|(_, attempt)| attempt.clone()).collect(),
         }
     }
@@ -102,44 +119,49 @@ impl Rows {
     pub(super) fn whole(&self, state: &ShardState, id: JobId) -> Option<JobView> {
         let mut view = state.job(id)?;
         if let Some(elsewhere) = state.elsewhere(id) {
-            let all = self.parts(elsewhere.sequence);
-            let stored = elsewhere.stored;
-            view.add(StoredParts {
-                payload: all.payload.filter(|_| stored.payload.is_some()),
-                result: all.result.filter(|_| stored.result.is_some()),
-                attempts: all.attempts,
-            });
+            let parts = self.parts(&elsewhere);
+            assert!(parts.has_all(&elsewhere.stored), "not all of {elsewhere:?}");
+            view.add(parts);
         }
         Some(view)
     }
 
-    /// Rows belong to jobs that are there, and runs have one row each.
+    /// Every bundle has a part that its job wants, every such part is in one, and packs belong to jobs that are there.
     pub(super) fn check_rows(&self, state: &ShardState) {
-        let sequences = state.jobs().map(|job| job.header.sequence);
-        let held: BTreeSet<u64> = sequences.collect();
-        assert!(self.payloads.keys().all(|row| held.contains(row)));
-        assert!(self.results.keys().all(|row| held.contains(row)));
-        let held_runs: BTreeSet<u64> = held.iter().map(|job| job / RUN).collect();
+        for part in Part::ALL {
+            let jobs = state.jobs().map(|job| job.header.id);
+            let stored = jobs.filter_map(|job| state.elsewhere(job));
+            let wanted = stored.filter_map(|elsewhere| {
+                let first = elsewhere.bundle(part)?;
+                assert!(self.part(&elsewhere, part).is_some(), "{elsewhere:?}");
+                Some(first)
+            });
+            let wanted: BTreeSet<u64> = wanted.collect();
+            assert!(self.bundles(part).keys().eq(&wanted));
+        }
+        let held_runs: BTreeSet<u64> = state.jobs().map(|job| job.header.sequence / RUN).collect();
         assert!(self.packs.keys().all(|(run, _)| held_runs.contains(run)));
-        let wanted = state.jobs().filter(|job| job.stored().payload.is_some());
-        assert_eq!(self.payloads.len(), wanted.count());
+    }
+
+    fn part(&self, elsewhere: &Elsewhere, part: Part) -> Option<Bytes> {
+        let parts = self.bundles(part).get(&elsewhere.bundle(part)?)?;
+        parts.get(&elsewhere.sequence).cloned()
     }
 }
 
 /// All that is left to take.
-pub(super) fn everything(state: &mut ShardState) -> Frozen {
-    let mut all = Frozen::default();
+pub(super) fn everything(state: &mut ShardState) -> Vec<FrozenRun> {
+    let mut all = Vec::new();
     while let Some(portion) = state.take_frozen(2) {
-        all.runs.extend(portion.runs);
-        all.orphans.extend(portion.orphans);
+        all.extend(portion);
     }
     all
 }
 
 /// Writes the shard down, and lets go of what was written.
-pub(super) fn write_down(state: &mut ShardState) -> Frozen {
+pub(super) fn write_down(state: &mut ShardState) -> Vec<FrozenRun> {
     state.freeze();
     let all = everything(state);
-    all.runs.iter().for_each(|run| state.evict(run.number));
+    all.iter().for_each(|run| state.evict(run.number));
     all
 }

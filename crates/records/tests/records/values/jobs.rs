@@ -8,7 +8,7 @@ use leasehold_core::shard::job::{
     Recent, Stored, Tries,
 };
 use leasehold_core::shard::state::{
-    FrozenHead, Kept, Owner, PlacedPolicy, Remembered, Rows, ShardHead,
+    Bundle, FrozenHead, Kept, Owner, PlacedPolicy, Remembered, Rows, ShardHead,
 };
 use leasehold_types::{BootCount, Incarnation, NodeId, QueueName, ShardEpoch};
 use proptest::collection::btree_map;
@@ -127,13 +127,17 @@ prop_compose! {
     }
 }
 
+fn bundle() -> impl Strategy<Value = Bundle> {
+    (0..16_u32).prop_map(|place| Bundle::at(place).unwrap())
+}
+
 prop_compose! {
     fn held()(
-        header in header(), stored in stored(), upto: u32,
+        header in header(), stored in stored(), (payload, result) in (bundle(), bundle()), upto: u32,
     ) -> Kept {
         let rows = Rows {
-            payload: stored.payload.is_some(),
-            result: stored.result.is_some(),
+            payload: stored.payload.map(|_| payload),
+            result: stored.result.map(|_| result),
             attempts: upto,
         };
         Kept::Held(Box::new(Job::new(header, JobBody::default(), stored)), rows)

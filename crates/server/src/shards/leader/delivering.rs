@@ -6,7 +6,7 @@ use std::sync::Arc;
 use leasehold_api::convert::workers::lease_stop;
 use leasehold_api::v1;
 use leasehold_consensus::StoredError;
-use leasehold_core::shard::dispatcher::Assignment;
+use leasehold_core::shard::dispatcher::{Assignment, StoredPayload};
 use leasehold_types::{NodeId, Timestamp, limits};
 use tokio::sync::mpsc;
 
@@ -147,9 +147,7 @@ async fn read_back(
     shared: &Shared,
     mut jobs: Vec<Assignment>,
 ) -> Result<Vec<Assignment>, StoredError> {
-    let away: Vec<u64> = (jobs.iter().filter_map(|job| job.stored))
-        .map(|stored| stored.sequence)
-        .collect();
+    let away: Vec<StoredPayload> = jobs.iter().filter_map(|job| job.stored).collect();
     if away.is_empty() {
         return Ok(jobs);
     }

@@ -2,28 +2,39 @@
 
 use std::sync::Arc;
 
-use crate::shard::job::Job;
+use crate::shard::job::{Job, Part};
 #[cfg(test)]
 use crate::shard::state::Kept;
 use crate::shard::state::Remembered;
 use crate::shard::state::pools::PoolId;
 
-use super::tracker::Orphan;
+use super::bundle::{Bundle, Bundles};
 
 /// Arrivals in a run. A row of sixteen headers about fills the page that a change of one of them writes anyway.
 pub const RUN: u64 = PLACES as u64;
 
 pub(super) const PLACES: usize = 16;
 
-/// Which rows of a job's own the checkpoint has, or will have with the one under way.
+/// Where the checkpoint has the rest of a job, or will have it with the one under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rows {
-    /// Its payload.
-    pub payload: bool,
-    /// Its result.
-    pub result: bool,
+    /// The bundle with its payload.
+    pub payload: Option<Bundle>,
+    /// The bundle with its result.
+    pub result: Option<Bundle>,
     /// Its attempts up to this number, in packs of its run.
     pub attempts: u32,
+}
+
+impl Rows {
+    /// The bundle that a part of it is in.
+    #[must_use]
+    pub const fn bundle(self, part: Part) -> Option<Bundle> {
+        match part {
+            Part::Payload => self.payload,
+            Part::Result => self.result,
+        }
+    }
 }
 
 /// A job's bytes, as last counted.
@@ -65,28 +76,10 @@ impl Slot {
         };
     }
 
-    /// The row of a payload that nobody wants any more.
-    pub(super) fn orphan_payload(&mut self) -> Option<Orphan> {
-        let is_wanted = self.job.body().payload.is_some() || self.job.stored().payload.is_some();
-        if is_wanted || !self.rows.payload {
-            return None;
-        }
-        self.rows.payload = false;
-        Orphan::new(self.job.header.sequence, true, false)
-    }
-
-    /// All rows of its own, of a job that is going.
-    pub(super) fn orphan(&self, sequence: u64) -> Option<Orphan> {
-        Orphan::new(sequence, self.rows.payload, self.rows.result)
-    }
-
     /// Lets go of what the checkpoint has.
     pub(super) fn evict(&mut self) {
-        let Rows {
-            payload,
-            result,
-            attempts,
-        } = self.rows;
+        let Rows { attempts, .. } = self.rows;
+        let (payload, result) = (self.rows.payload.is_some(), self.rows.result.is_some());
         let body = self.job.body();
         let has_something = (payload && body.payload.is_some())
             || (result && body.result.is_some())
@@ -134,9 +127,14 @@ pub(super) struct Run {
     pub(super) has_row: bool,
     /// So many packs of its jobs' attempts the checkpoint has, or will have with the one under way.
     pub(super) packs: u32,
+    /// The bundles of payloads that the checkpoint has, or will have with the one under way.
+    pub(super) payloads: Bundles,
+    /// As of payloads.
+    pub(super) results: Bundles,
 }
 
-fn place(sequence: u64) -> usize {
+/// The place of an arrival in its run.
+pub(super) fn place(sequence: u64) -> usize {
     usize::try_from(sequence % RUN).unwrap_or_default()
 }
 
@@ -191,5 +189,24 @@ impl Run {
             Entry::Held(slot) => Some(slot),
             Entry::Gone(_) => None,
         })
+    }
+
+    /// The bundles that its jobs are in.
+    pub(super) fn named(&self, part: Part) -> Bundles {
+        self.slots()
+            .filter_map(|slot| slot.rows.bundle(part))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_queued_job_takes_beside_its_header_stays_small() {
+        assert_eq!(size_of::<Rows>(), 8);
+        assert!(size_of::<Option<Entry>>() <= 32);
+        assert!(size_of::<Run>() <= PLACES * 32 + 24);
     }
 }
