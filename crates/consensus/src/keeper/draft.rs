@@ -48,6 +48,8 @@ impl<M: Machine> Draft<M> {
             written.push(outcome?);
         }
         writing.commit(&disk::encode_snapshot_header(&self.meta))?;
+        // Before anything is let go of: what is still shared with a portion would be copied for that.
+        self.taken.clear();
         for portion in written {
             shared.between_entries(|m| m.release(portion));
         }

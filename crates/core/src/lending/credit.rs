@@ -69,7 +69,9 @@ impl Credit {
         let free = freed.saturating_sub(on_their_way);
         // SUBTLE: what came back and what was sent both rise for as long as the worker says nothing new, and only their
         // difference is bounded.
-        u32::try_from(free).map_or(limits::WORKER_CREDIT, |free| free.min(limits::WORKER_CREDIT))
+        u32::try_from(free).map_or(limits::WORKER_CREDIT, |free| {
+            free.min(limits::WORKER_CREDIT)
+        })
     }
 
     /// One assignment goes to the worker, if a slot is free for it.
