@@ -96,6 +96,7 @@ pub(super) struct Leader {
     dispatch_since: Option<Timestamp>,
     /// The last entry was full of the dispatcher's commands: what waits is first in the next.
     own_filled_the_last: bool,
+    /// Since the dispatcher was asked last: there may be something that it could not do.
     gate_was_closed: bool,
     slip: SlipWatch,
     /// After a standstill: proves that this node still leads.
@@ -214,7 +215,7 @@ impl Leader {
             self.shared.is_transferring(),
             self.proof.is_some(),
         );
-        self.gate_was_closed = !gate.is_open();
+        self.gate_was_closed |= !gate.is_open();
         gate
     }
 
@@ -248,6 +249,7 @@ impl Leader {
         if others_first || self.dispatch_since.is_none() {
             return (Vec::new(), false);
         }
+        self.gate_was_closed = false;
         let gate = self.gate();
         let dispatcher = &mut self.dispatcher;
         let no_verdicts = |_: &RegionName| false;

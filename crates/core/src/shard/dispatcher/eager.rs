@@ -4,9 +4,11 @@
 //! entry is applied in its order, so the grant finds the job ready; where the submit is refused, or repeats an earlier
 //! one, the grant is refused as well and its slot is free again.
 //!
-//! What must hold: nobody is passed over. So a job is granted eagerly only to workers that have nothing else to take,
-//! only while there is a slot for every job of its batch, and only when no earlier batch on its way holds jobs of the
-//! queue that are still to be granted. All others wait for their turn in [`Dispatcher::poll`].
+//! What must hold: a job goes to a worker that may take it, and nobody that waits is passed over. So jobs are granted
+//! eagerly only to workers that have nothing else to take, only while there is a slot for every job of their batch, and
+//! only when no earlier batch on its way holds jobs of the queue that are still to be granted. All others wait for their
+//! turn in [`Dispatcher::poll`]. What becomes ready while a batch is on its way (a retry, a job of another queue) may
+//! lose a slot to that batch, and to none that is proposed afterwards.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -19,7 +21,7 @@ use super::{Dispatcher, Gate};
 use crate::shard::command::{Batch, Command, Grant, Submit};
 use crate::shard::state::{Lane, ShardState};
 
-/// The classes that may take from each lane, the next to be served first.
+/// The idle classes that may take from each lane, the next to be served first.
 type Rounds = BTreeMap<Lane, VecDeque<ClassId>>;
 
 impl Dispatcher {
@@ -54,6 +56,7 @@ impl Dispatcher {
         batch.commands.extend(grants);
     }
 
+    /// A grant for each job that the submits bring, or none at all.
     fn eager_grants(
         &mut self,
         state: &ShardState,
@@ -62,40 +65,63 @@ impl Dispatcher {
         now: Timestamp,
     ) -> Vec<Grant> {
         self.matching.catch_up(state);
-        let mut rounds = Rounds::new();
+        let ready = submits.iter().filter(|s| self.brings_a_ready_job(state, s));
+        let ready: Vec<&Submit> = ready.copied().collect();
+        if !has_room(state, ready.len()) {
+            return Vec::new();
+        }
+        let Some(mut rounds) = self.rounds(state, &ready, is_unreachable, now) else {
+            return Vec::new();
+        };
         let mut grants = Vec::new();
-        for submit in submits {
-            let Some(lane) = self.eager_lane(state, submit) else {
-                continue;
-            };
-            let round = rounds.entry(lane).or_insert_with_key(|lane| {
-                let round = self.idle_classes(lane, is_unreachable);
-                match self.have_slots(state, &round, submits.len(), now) {
-                    true => round,
-                    false => VecDeque::new(),
-                }
-            });
-            grants.extend(self.eager_grant(state, submit, round, now));
+        for submit in ready {
+            let lane = lane(state, submit).filter(|_| !self.in_flight.is_granting(submit.job));
+            if let Some(round) = lane.and_then(|lane| rounds.get_mut(&lane)) {
+                grants.extend(self.eager_grant(state, submit, round, now));
+            }
         }
         grants
     }
 
-    /// The lane that a job will be ready in once it is taken in; none when it will not, or when it has to wait its turn.
-    /// What a refused submit would have been granted costs nothing but the attempt, so only the likely is looked at.
-    fn eager_lane(&self, state: &ShardState, submit: &Submit) -> Option<Lane> {
-        let policy = state.policy(&submit.queue)?;
+    /// Whether a submit is likely to bring a job, and one that is ready at once. What a refused submit would have been
+    /// granted costs nothing but the attempt, so only the likely is looked at.
+    fn brings_a_ready_job(&self, state: &ShardState, submit: &Submit) -> bool {
+        let Some(policy) = state.policy(&submit.queue) else {
+            return false;
+        };
         let tenant = submit.tenant.as_ref().unwrap_or(&policy.tenant);
         let key = submit.key.as_ref();
         let is_repeat = state.digest_of(submit.job).is_some()
             || state.job_of_key(tenant, &submit.queue, key).is_some()
             || self.in_flight.is_granting(submit.job);
-        if is_repeat || !submit.delay.is_zero() || self.in_flight.has_left(&submit.queue) {
-            return None;
+        !is_repeat && submit.delay.is_zero()
+    }
+
+    /// Who may take from each lane of these jobs; none unless each lane alone has slots for all of them, so that it does
+    /// not matter which lane is served first.
+    fn rounds(
+        &self,
+        state: &ShardState,
+        ready: &[&Submit],
+        is_unreachable: &dyn Fn(&RegionName) -> bool,
+        now: Timestamp,
+    ) -> Option<Rounds> {
+        let mut rounds = Rounds::new();
+        for submit in ready {
+            let lane = lane(state, submit)?;
+            if self.in_flight.has_left(&submit.queue) {
+                return None;
+            }
+            if rounds.contains_key(&lane) {
+                continue;
+            }
+            let round = self.idle_classes(&lane, is_unreachable);
+            if !self.have_slots(state, &round, ready.len(), now) {
+                return None;
+            }
+            rounds.insert(lane, round);
         }
-        Some(Lane {
-            queue: submit.queue.clone(),
-            pool: state.index.pools.find(&submit.requirement)?,
-        })
+        Some(rounds)
     }
 
     /// The reachable classes with waiting workers that may take from a lane, and that have nothing else to take.
@@ -152,6 +178,20 @@ impl Dispatcher {
         }
         None
     }
+}
+
+/// The lane that a job will be ready in; none when nobody asked the same of a worker for a while.
+fn lane(state: &ShardState, submit: &Submit) -> Option<Lane> {
+    Some(Lane {
+        queue: submit.queue.clone(),
+        pool: state.index.pools.find(&submit.requirement)?,
+    })
+}
+
+/// Whether a shard takes so many more jobs in. In a full one every grant would be refused along with its submit.
+fn has_room(state: &ShardState, jobs: usize) -> bool {
+    let bounds = state.bounds;
+    state.jobs.len() + jobs <= bounds.jobs && state.jobs.bytes() < bounds.bytes
 }
 
 const fn as_submit(command: &Command) -> Option<&Submit> {

@@ -99,7 +99,7 @@ impl Matching {
         let kind = Arc::new(kind);
         let mut lanes = BTreeSet::new();
         for (lane, turns) in &mut self.lanes {
-            if may_take(&kind, lane, &turns.requirement) {
+            if may_take(&kind, &lane.queue, &turns.requirement) {
                 turns.classes.insert(id);
                 lanes.insert(lane.clone());
             }
@@ -132,6 +132,12 @@ impl Matching {
         self.ids.remove(&class.kind);
         self.classes.remove(&id);
         self.hungry.remove(&id);
+    }
+
+    /// Whether workers of a class may take a job.
+    pub(super) fn may_take(&self, id: ClassId, job: &JobHeader) -> bool {
+        self.kind(id)
+            .is_some_and(|kind| may_take(kind, &job.queue, &job.requirement))
     }
 
     pub(super) fn kind(&self, id: ClassId) -> Option<&Kind> {
@@ -273,7 +279,7 @@ impl Matching {
         self.drop_idle_lanes();
         let mut classes = BTreeSet::new();
         for (id, class) in &mut self.classes {
-            if may_take(&class.kind, lane, requirement) {
+            if may_take(&class.kind, &lane.queue, requirement) {
                 class.lanes.insert(lane.clone());
                 classes.insert(*id);
             }
@@ -365,8 +371,9 @@ impl Matching {
     }
 }
 
-fn may_take(kind: &Kind, lane: &Lane, requirement: &Requirement) -> bool {
-    kind.queues.contains(&lane.queue) && requirement.is_met_by(&kind.supply)
+/// Whether workers of a kind may take jobs of a queue that ask this.
+fn may_take(kind: &Kind, queue: &QueueName, requirement: &Requirement) -> bool {
+    kind.queues.contains(queue) && requirement.is_met_by(&kind.supply)
 }
 
 /// The tenant's best job in the lane that nothing is proposed for yet. What is passed over is passed once a poll.

@@ -3,10 +3,11 @@
 use leasehold_types::{FenceToken, JobId, SessionId, Timestamp};
 
 use super::Dispatcher;
+use super::in_flight::PendingGrant;
 use super::message::{Assignment, StoredPayload};
 use super::watch::Ending;
 use crate::shard::command::{Batch, Command};
-use crate::shard::job::{Job, Lease};
+use crate::shard::job::{Job, JobHeader, Lease};
 use crate::shard::outcome::{Applied, Change, Granted, Outcome};
 use crate::shard::state::ShardState;
 
@@ -111,13 +112,24 @@ impl Dispatcher {
         }
         // A lease that has ended since, by a cancel for one, is sent to nobody and costs no slot.
         let lease = granted.and_then(|g| held?.header.lease().filter(|l| l.fence == g.fence));
-        let number = self.settle_credit(pending.session, lease.is_some());
+        let is_fit = held.is_some_and(|job| self.fits(&pending, &job.header));
+        let number = self.settle_credit(pending.session, lease.is_some() && is_fit);
         let (granted, held, lease) = (granted?, held?, lease?);
-        let Some(number) = number else {
+        let Some(number) = number.filter(|_| is_fit) else {
             self.leases.end(job, Ending::Return);
             return None;
         };
         self.assignment(state, (granted, held, lease), number, now)
+    }
+
+    /// SUBTLE: an eager grant was made for what its own submit said. Where an earlier submit of the same id, with another
+    /// queue or requirement, was applied after all, the job is that one's, and its worker may not be one to take it.
+    fn fits(&self, pending: &PendingGrant, job: &JobHeader) -> bool {
+        let class = self
+            .sessions
+            .get(pending.session)
+            .map(|session| session.class);
+        pending.lane.is_some() || class.is_none_or(|class| self.matching.may_take(class, job))
     }
 
     /// Gives back or spends what a grant had reserved; gives the grant's number while the session is known.

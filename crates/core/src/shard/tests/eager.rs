@@ -5,7 +5,7 @@ use super::dispatching::{gpu, numbers};
 use super::fixture::{SECOND, job, session, submit, tenant};
 use crate::requirement::Requirement;
 use crate::shard::command::{Command, Submit};
-use crate::shard::dispatcher::Gate;
+use crate::shard::dispatcher::{Gate, Offer};
 use crate::shard::outcome::Outcome;
 
 fn command(submit: Submit) -> Command {
@@ -105,14 +105,7 @@ fn entry_whose_outcome_is_lost_keeps_no_later_one_from_granting() {
 #[test]
 fn worker_with_other_work_to_take_is_granted_nothing_eagerly() {
     let mut desk = used(1, 1);
-    let needy = Submit {
-        requirement: Requirement {
-            labels: [("model".into(), "llama".into())].into(),
-            ..Requirement::default()
-        },
-        ..submit(1)
-    };
-    desk.shard.submit(needy);
+    desk.shard.submit(needy(1));
     desk.offer(gpu(2, 1));
     desk.dispatcher.forget(session(1));
     assert_eq!(granted(&mut desk, submits([2])), 0);
@@ -143,6 +136,58 @@ fn nothing_is_granted_eagerly_that_could_not_be_granted_at_all() {
     let mut desk = used(1, 4);
     desk.shard.pass(31 * SECOND);
     assert_eq!(granted(&mut desk, submits([1])), 0, "the worker is silent");
+}
+
+/// A job that only a worker with a model may take.
+fn needy(number: u8) -> Submit {
+    Submit {
+        requirement: Requirement {
+            labels: [("model".into(), "llama".into())].into(),
+            ..Requirement::default()
+        },
+        ..submit(number)
+    }
+}
+
+#[test]
+fn id_that_was_submitted_with_other_needs_before_goes_to_no_worker_that_lacks_them() {
+    let mut desk = used(1, 1);
+    let first = desk.entry(vec![command(needy(1))]);
+    assert_eq!(first.commands.len(), 1, "nobody may take it");
+    desk.settle(&first, Err(()));
+    let second = desk.entry(submits([1]));
+    assert_eq!(second.commands.len(), 2);
+    desk.shard.state.apply(&first);
+    assert!(desk.land(&second).is_empty());
+    assert!(desk.run().is_empty());
+    assert!(desk.shard.state.lease(job(1)).is_none());
+    assert_eq!(desk.dispatcher.free_slots(), 1);
+    desk.offer(gpu(2, 1));
+    assert_eq!(numbers(&desk.run()), [1]);
+}
+
+#[test]
+fn lane_served_first_takes_no_slot_that_only_another_lane_of_the_entry_could_use() {
+    let mut desk = used(1, 1);
+    desk.shard.submit(needy(251));
+    desk.offer(gpu(2, 1));
+    let fence = desk.run()[0].fence;
+    desk.shard.complete(job(251), fence, 1);
+    desk.offer(Offer {
+        granted_seen: 1,
+        ..gpu(2, 1)
+    });
+    desk.run();
+    // Two slots for the first, and only one of them for the second.
+    let both = vec![command(submit(1)), command(needy(2))];
+    assert_eq!(granted(&mut desk, both), 0);
+}
+
+#[test]
+fn full_shard_is_granted_nothing_eagerly() {
+    let mut desk = used(1, 4);
+    desk.shard.state.bounds.jobs = 1;
+    assert_eq!(granted(&mut desk, submits([1])), 0);
 }
 
 #[test]
