@@ -284,7 +284,7 @@ async fn old_copy_of_a_data_folder_is_refused_and_stops() {
     let us = joined(&second, &eu).await;
     in_time(us.ready()).await;
     nodes::crash(us).await;
-    let copy = second.copy();
+    let copy = second.copy().await;
     // The real one starts twice more; the copy would be one start behind.
     for _ in 0..2 {
         let us = nodes::open(second.again(&[])).await.unwrap();

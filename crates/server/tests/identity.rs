@@ -90,7 +90,7 @@ async fn copy_that_was_started_from_the_same_count_is_refused_and_stops() {
     let (first, second) = two(&eu, &us).await;
     let node = second.cluster().node();
     nodes::crash(second).await;
-    let copy = us.copy();
+    let copy = us.copy().await;
     let second = nodes::open(us.again(&[])).await.unwrap();
     until_started(&first, node, second.cluster().boots()).await;
     let twin = nodes::open(copy.again(&[&first.addresses().peer]))

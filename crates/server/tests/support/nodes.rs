@@ -77,8 +77,9 @@ impl Place {
         config
     }
 
-    /// The same folder as it is now, in another place.
-    pub(crate) fn copy(&self) -> Self {
+    /// The same folder in another place, as it is once the last start has let go of it.
+    pub(crate) async fn copy(&self) -> Self {
+        let_go(&self.folder.path().join("data")).await;
         let copy = Self::new(&self.region);
         copy_files(
             &self.folder.path().join("data"),
