@@ -108,12 +108,10 @@ impl<M: Machine> Log<M> {
 
     /// Submits them so that one sync can cover all; the last one reports for all, since a failed write poisons the store.
     fn submit(&self, operations: Vec<Operation>, done: Done) {
-        let mut all: Vec<(Operation, Done)> = Vec::with_capacity(operations.len());
-        all.extend(
-            operations
-                .into_iter()
-                .map(|operation| (operation, Box::new(drop) as Done)),
-        );
+        let operations = operations.into_iter();
+        let mut all: Vec<(Operation, Done)> = operations
+            .map(|operation| (operation, Box::new(drop) as Done))
+            .collect();
         if let Some((_, of_all)) = all.last_mut() {
             *of_all = done;
         }

@@ -64,19 +64,24 @@ impl Dispatcher {
         is_unreachable: &dyn Fn(&RegionName) -> bool,
         now: Timestamp,
     ) -> Vec<Grant> {
-        self.matching.catch_up(state);
-        let ready = submits.iter().filter(|s| self.brings_a_ready_job(state, s));
-        let ready: Vec<&Submit> = ready.copied().collect();
-        if !has_room(state, ready.len()) {
+        // First what costs nothing: while nobody waits, as over a long queue, no job is looked for.
+        if !self.matching.has_waiting() {
             return Vec::new();
         }
+        self.matching.catch_up(state);
+        let ready = submits.iter().filter(|s| self.brings_a_ready_job(state, s));
+        let ready: Option<Vec<_>> = ready.map(|s| Some((*s, lane(state, s)?))).collect();
+        let Some(ready) = ready.filter(|ready| has_room(state, ready.len())) else {
+            return Vec::new();
+        };
         let Some(mut rounds) = self.rounds(state, &ready, is_unreachable, now) else {
             return Vec::new();
         };
         let mut grants = Vec::new();
-        for submit in ready {
-            let lane = lane(state, submit).filter(|_| !self.in_flight.is_granting(submit.job));
-            if let Some(round) = lane.and_then(|lane| rounds.get_mut(&lane)) {
+        for (submit, lane) in ready {
+            if let Some(round) = rounds.get_mut(&lane)
+                && !self.in_flight.is_granting(submit.job)
+            {
                 grants.extend(self.eager_grant(state, submit, round, now));
             }
         }
@@ -102,24 +107,23 @@ impl Dispatcher {
     fn rounds(
         &self,
         state: &ShardState,
-        ready: &[&Submit],
+        ready: &[(&Submit, Lane)],
         is_unreachable: &dyn Fn(&RegionName) -> bool,
         now: Timestamp,
     ) -> Option<Rounds> {
         let mut rounds = Rounds::new();
-        for submit in ready {
-            let lane = lane(state, submit)?;
+        for (submit, lane) in ready {
             if self.in_flight.has_left(&submit.queue) {
                 return None;
             }
-            if rounds.contains_key(&lane) {
+            if rounds.contains_key(lane) {
                 continue;
             }
-            let round = self.idle_classes(&lane, is_unreachable);
+            let round = self.idle_classes(lane, is_unreachable);
             if !self.have_slots(state, &round, ready.len(), now) {
                 return None;
             }
-            rounds.insert(lane, round);
+            rounds.insert(lane.clone(), round);
         }
         Some(rounds)
     }

@@ -185,6 +185,11 @@ impl Matching {
         }
     }
 
+    /// Whether any session stands in a queue.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.hungry.is_empty()
+    }
+
     /// The sessions in a class's queue, the next first.
     pub(super) fn waiting(&self, id: ClassId) -> impl Iterator<Item = SessionId> {
         let class = self.classes.get(&id).into_iter();
