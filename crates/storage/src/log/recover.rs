@@ -34,7 +34,7 @@ use super::format::{
 use super::note::{self, Note, START_FILE, Span};
 use super::scan::{Segment, Stop};
 use super::segment::{create, file_name, number_of, write_head};
-use crate::disk::{Disk, DiskFile, OpenMode, read_all, read_up_to};
+use crate::disk::{Disk, DiskFile, OpenMode, read_up_to};
 
 mod replay;
 
@@ -90,9 +90,9 @@ fn start_log(disk: &dyn Disk) -> Result<Span, OpenLogError> {
     for number in segment_numbers(disk)? {
         let name = file_name(number);
         let file = open(disk, number)?;
-        let content = read_all(file.as_ref()).map_err(failed("read", &name))?;
-        let content = content.as_slice();
-        if (Segment { number, content }).has_frames() {
+        let has_frames = Segment::open(number, file.as_ref(), &mut Vec::new())
+            .and_then(|mut segment| segment.has_frames());
+        if has_frames.map_err(failed("read", &name))? {
             return Err(missing(START_FILE));
         }
         disk.remove(&name).map_err(failed("remove", &name))?;
@@ -229,14 +229,11 @@ impl<'a> Recovery<'a> {
 
     fn read_all(&mut self) -> Result<(), OpenLogError> {
         self.next_sequence = self.first_sequence(self.span.first).unwrap_or(1);
+        let mut window = Vec::new();
         for number in self.span.first..=self.active {
-            let name = file_name(number);
-            let content = read_all(self.opened[&number].file.as_ref());
-            let content = content.map_err(failed("read", &name))?;
-            let segment = Segment {
-                number,
-                content: &content,
-            };
+            let file = Arc::clone(&self.opened[&number].file);
+            let segment = Segment::open(number, file.as_ref(), &mut window);
+            let segment = segment.map_err(failed("read", &file_name(number)))?;
             self.read_segment(segment)?;
             tracing::info!(
                 segment = number,
@@ -251,11 +248,13 @@ impl<'a> Recovery<'a> {
         Some(self.opened.get(&number)?.head?.first_sequence)
     }
 
-    fn read_segment(&mut self, segment: Segment<'_>) -> Result<(), OpenLogError> {
+    fn read_segment(&mut self, mut segment: Segment<'_>) -> Result<(), OpenLogError> {
+        let number = segment.number();
         let mut unproven = Unproven::default();
         self.end = SEGMENT_HEAD;
         let stop = loop {
-            match segment.frame(self.end, self.next_sequence) {
+            let frame = segment.frame(self.end, self.next_sequence);
+            match frame.map_err(failed("read", &file_name(number)))? {
                 Ok(frame) => {
                     unproven.add(frame.head, self.end);
                     self.replay.frame(&frame.records);
@@ -265,56 +264,64 @@ impl<'a> Recovery<'a> {
                 Err(stop) => break stop,
             }
         };
-        if segment.number == self.active {
+        if number == self.active {
             let from = unproven.start().unwrap_or(self.end);
             return self.read_tail(segment, stop, from);
         }
-        match self.first_sequence(segment.number + 1) == Some(self.next_sequence) {
+        match self.first_sequence(number + 1) == Some(self.next_sequence) {
             true => Ok(()),
-            false => Err(corrupt(segment.number, stop.offset, stop.reason)),
+            false => Err(corrupt(number, stop.offset, stop.reason)),
         }
     }
 
     /// Decides what the end of the last segment is, and mends it.
     fn read_tail(
         &mut self,
-        segment: Segment<'_>,
+        mut segment: Segment<'_>,
         stop: Stop,
         unproven: u64,
     ) -> Result<(), OpenLogError> {
+        let number = segment.number();
         let is_noted = self.next_sequence <= self.span.synced;
-        if is_noted || segment.proves(self.end, self.next_sequence) {
-            return Err(corrupt(segment.number, stop.offset, stop.reason));
+        let is_proven = segment.proves(self.end, self.next_sequence);
+        if is_noted || is_proven.map_err(failed("read", &file_name(number)))? {
+            return Err(corrupt(number, stop.offset, stop.reason));
         }
-        let prepared = self.opened.range(segment.number + 1..);
-        for (&number, opened) in prepared {
-            let name = file_name(number);
-            let content = read_all(opened.file.as_ref()).map_err(failed("read", &name))?;
-            let content = content.as_slice();
-            let prepared = Segment { number, content };
-            if prepared.proves(0, self.next_sequence) {
-                return Err(corrupt(number, 0, "its header is damaged"));
+        for (&number, opened) in self.opened.range(number + 1..) {
+            let prepared = self.prepared(number, opened.file.as_ref());
+            match prepared.map_err(failed("read", &file_name(number)))? {
+                Prepared::Ready => self.has_ready = true,
+                Prepared::Leftover => {}
+                Prepared::InUse => return Err(corrupt(number, 0, "its header is damaged")),
             }
-            self.has_ready |= self.is_ready(prepared);
         }
         self.mend(segment, unproven)
-            .map_err(failed("mend", &file_name(segment.number)))
+            .map_err(failed("mend", &file_name(number)))
     }
 
-    /// Whether a segment is the next one, filled with zeros and untouched. The note names it only once it is on the disk.
-    fn is_ready(&self, prepared: Segment<'_>) -> bool {
-        prepared.number == self.active + 1
-            && prepared.number <= self.span.last
-            && self.fill == Some(prepared.content.len() as u64)
-            && prepared.end_of_content() == 0
+    /// What a segment after the active one is. The note names it only once it is on the disk.
+    fn prepared(&self, number: u64, file: &dyn DiskFile) -> std::io::Result<Prepared> {
+        let mut window = Vec::new();
+        let mut segment = Segment::open(number, file, &mut window)?;
+        if segment.proves(0, self.next_sequence)? {
+            return Ok(Prepared::InUse);
+        }
+        let is_ready = number == self.active + 1
+            && number <= self.span.last
+            && self.fill == Some(segment.length())
+            && segment.end_of_content(0)? == 0;
+        Ok(match is_ready {
+            true => Prepared::Ready,
+            false => Prepared::Leftover,
+        })
     }
 
     /// Writes again what nothing vouches for, with zeros for what was torn, and syncs it. Before a segment's first frame
     /// that is its header too: one sync is for both.
-    fn mend(&self, segment: Segment<'_>, unproven: u64) -> std::io::Result<()> {
-        let torn = segment.end_of_content().saturating_sub(self.end);
+    fn mend(&self, mut segment: Segment<'_>, unproven: u64) -> std::io::Result<()> {
+        let torn = segment.end_of_content(self.end)? - self.end;
         if torn > 0 {
-            let (file, offset) = (file_name(segment.number), self.end);
+            let (file, offset) = (file_name(segment.number()), self.end);
             tracing::warn!(
                 file,
                 offset,
@@ -323,7 +330,7 @@ impl<'a> Recovery<'a> {
             );
         }
         let again = segment.restored(unproven, self.end, torn)?;
-        let Opened { file, head } = &self.opened[&segment.number];
+        let Opened { file, head } = &self.opened[&segment.number()];
         if let (SEGMENT_HEAD, Some(head)) = (unproven, head) {
             write_head(file.as_ref(), *head)?;
         }
@@ -394,6 +401,16 @@ impl<'a> Recovery<'a> {
         }
         Ok(Note::new(Arc::clone(self.disk), span))
     }
+}
+
+/// What a segment after the active one is.
+enum Prepared {
+    /// The next one, filled with zeros and untouched.
+    Ready,
+    /// Left from an earlier start; it holds nothing.
+    Leftover,
+    /// Damaged: it holds what was written after everything before it.
+    InUse,
 }
 
 /// The frames at the end that no later frame vouches for: sequence and offset of each.
