@@ -16,6 +16,7 @@ use leasehold_core::policy::BackoffPolicy;
 use leasehold_core::retry::backoff;
 use leasehold_core::shard::command::Submit;
 use leasehold_types::{NodeId, ShardId, Timestamp};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::candidates::Knowledge;
@@ -106,6 +107,7 @@ impl Router {
         ask: impl Fn(NodeId, Duration) -> BoxFuture<'a, Tried<T>>,
     ) -> Result<T, ApiError> {
         let mut course = Course::new(shard, self.now() + ttl);
+        let mut leaders = None;
         loop {
             if let Some(node) = self.next_node(&mut course) {
                 let left = course.ends.since(self.now()).min(longest);
@@ -120,12 +122,17 @@ impl Router {
                 }
                 self.forget(shard, node);
             }
-            self.pause(&mut course).await?;
+            self.pause(&mut course, &mut leaders).await?;
         }
     }
 
-    /// Waits before the next try, or says how the call ended if its time is up by then.
-    async fn pause(&self, course: &mut Course) -> Result<(), ApiError> {
+    /// Waits before the next try, until it is learnt who leads at most, or says how the call ended if its time is up by
+    /// then.
+    async fn pause(
+        &self,
+        course: &mut Course,
+        leaders: &mut Option<watch::Receiver<()>>,
+    ) -> Result<(), ApiError> {
         let left = course.ends.since(self.now());
         if left.is_zero() {
             return Err(course.given_up(BACKOFF.cap));
@@ -134,9 +141,24 @@ impl Router {
             return Ok(());
         }
         course.tries += 1;
-        let wait = backoff(&BACKOFF, course.tries, self.inner.seam.entropy.next());
-        sleep((wait + BACKOFF.base / 4).min(left)).await;
+        let wait = self.jittered(course.tries) + BACKOFF.base / 4;
+        let leaders = leaders.get_or_insert_with(|| self.inner.shards.leaders());
+        if learnt_within(leaders, wait.min(left)).await {
+            course.tries = 0;
+            self.spread(course.shard).await;
+        }
         Ok(())
+    }
+
+    /// Gateways that learn of a leader at the same moment do not all ask it at the same moment.
+    async fn spread(&self, shard: ShardId) {
+        if !self.inner.shards.serves(shard) {
+            sleep(self.jittered(1)).await;
+        }
+    }
+
+    fn jittered(&self, tries: u32) -> Duration {
+        backoff(&BACKOFF, tries, self.inner.seam.entropy.next())
     }
 
     async fn ask(
@@ -257,6 +279,12 @@ impl Router {
     }
 }
 
+/// Waits until it is learnt who leads, which is said; or for as long as it may take.
+async fn learnt_within(leaders: &mut watch::Receiver<()>, longest: Duration) -> bool {
+    let learnt = timeout(longest, leaders.changed()).await;
+    learnt.is_ok_and(|learnt| learnt.is_ok())
+}
+
 fn longest_try(call: &v1::ShardCall) -> Duration {
     match &call.call {
         Some(v1::shard_call::Call::Wait(wait)) => Duration::from_millis(wait.timeout_ms) + TRY,
@@ -285,4 +313,42 @@ fn results(answer: v1::ShardAnswer, shard: ShardId) -> Tried<Vec<v1::SubmitResul
 fn no_answer<T>(node: NodeId, left: Duration) -> Tried<T> {
     let message = format!("node {node} gave no answer within {left:?}");
     Tried::Unknown(ApiError::unknown(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn call_goes_on_as_soon_as_a_leader_is_known() {
+        let leaders = watch::Sender::new(());
+        let mut watched = leaders.subscribe();
+        let told = async {
+            sleep(LONGEST / 10).await;
+            leaders.send_replace(());
+            sleep(LONGEST / 10).await;
+        };
+        tokio::select! {
+            biased;
+            is_learnt = learnt_within(&mut watched, LONGEST) => assert!(is_learnt),
+            () = told => panic!("it waited on"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leader_that_became_known_while_one_was_asked_is_not_waited_for() {
+        let leaders = watch::Sender::new(());
+        let mut watched = leaders.subscribe();
+        leaders.send_replace(());
+        let mut learnt = learnt_within(&mut watched, LONGEST).boxed();
+        assert_eq!(learnt.as_mut().now_or_never(), Some(true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wait_ends_though_no_leader_is_known() {
+        let leaders = watch::Sender::new(());
+        assert!(!learnt_within(&mut leaders.subscribe(), LONGEST).await);
+    }
 }

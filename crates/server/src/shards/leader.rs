@@ -147,6 +147,7 @@ impl Leader {
     pub(super) async fn serve(mut self, mailbox: &mut mpsc::Receiver<Event>) -> Ended {
         self.tell_policies();
         self.shared.serving.send_replace(Some(self.epoch));
+        self.shared.leaders.send_replace(());
         let ended = self.run(mailbox).await;
         self.batcher.fail_all();
         ended

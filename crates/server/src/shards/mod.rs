@@ -68,6 +68,7 @@ pub struct Shards {
 struct Inner {
     context: Arc<ShardsOptions>,
     replicas: RwLock<BTreeMap<ShardId, Arc<Replica>>>,
+    leaders: watch::Sender<()>,
 }
 
 impl Shards {
@@ -77,6 +78,7 @@ impl Shards {
         let inner = Inner {
             context: Arc::new(options),
             replicas: RwLock::default(),
+            leaders: watch::Sender::new(()),
         };
         Self {
             inner: Arc::new(inner),
@@ -92,7 +94,8 @@ impl Shards {
         };
         let mut replicas = self.write();
         replicas.entry(shard).or_insert_with(|| {
-            Replica::start(shard, group, self.inner.context.clone(), deliveries)
+            let (context, leaders) = (self.inner.context.clone(), self.inner.leaders.clone());
+            Replica::start(shard, group, context, deliveries, leaders)
         });
     }
 
@@ -133,6 +136,12 @@ impl Shards {
     #[must_use]
     pub fn serves(&self, shard: ShardId) -> bool {
         self.replica(shard).is_some_and(|replica| replica.serves())
+    }
+
+    /// Wakes when a replica of this node learns who leads its shard, or this node begins to serve one.
+    #[must_use]
+    pub fn leaders(&self) -> watch::Receiver<()> {
+        self.inner.leaders.subscribe()
     }
 
     /// The shard's group, where this node has a replica: for Raft frames, for membership, for status.

@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub(super) barrier: Barrier,
     /// The leadership that serves; none while this node does not lead or has not applied its own start yet.
     pub(super) serving: watch::Sender<Option<ShardEpoch>>,
+    /// Told when it is known who leads: see [`Shards::leaders`](super::Shards::leaders).
+    pub(super) leaders: watch::Sender<()>,
     /// Index of the metadata whose queue policies the shard has all been told.
     pub(super) metadata_seen: watch::Sender<u64>,
     /// Leadership is being handed over: nothing is granted and no renewal answered.
@@ -64,6 +66,7 @@ impl Replica {
         group: Group<ShardState>,
         context: Arc<ShardsOptions>,
         deliveries: Deliveries,
+        leaders: watch::Sender<()>,
     ) -> Arc<Self> {
         let (mailbox, events) = mpsc::channel(MAILBOX);
         let shared = Arc::new(Shared {
@@ -74,6 +77,7 @@ impl Replica {
             mailbox,
             waiters: Waiters::default(),
             serving: watch::Sender::new(None),
+            leaders,
             metadata_seen: watch::Sender::new(0),
             transferring: AtomicBool::new(false),
             admission: Semaphore::new(ADMITTED_KIB),

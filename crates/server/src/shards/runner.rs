@@ -48,9 +48,14 @@ async fn wait_to_lead(
     status: &mut watch::Receiver<GroupStatus>,
     mailbox: &mut mpsc::Receiver<Event>,
 ) -> Option<u64> {
+    let mut followed = None;
     loop {
         {
             let now = status.borrow_and_update();
+            if now.leader.is_some() && now.leader != followed {
+                followed = now.leader;
+                shared.leaders.send_replace(());
+            }
             match now.role {
                 Role::Leader if shared.is_transferring() => {}
                 Role::Leader => return Some(now.term),
