@@ -197,6 +197,7 @@ async fn submit(
             biased;
             place = places.recv(), if !is_over => match place {
                 Some(at) => {
+                    schedule.moment(at).await;
                     times.sent_late.add_if(schedule.since(at));
                     line.send(at, run.jobs(line.slices, at..at + 1));
                     unanswered += 1;
