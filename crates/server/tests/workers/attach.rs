@@ -92,7 +92,7 @@ async fn slots_of_a_worker_that_left_take_no_job_with_them() {
     let first = submitter.submit("chat", b"first").await;
     let lease = Lease::from(&gone.job().await);
     gone.complete(&lease, b"done").await;
-    drop(gone);
+    gone.hang_up().await;
 
     let mut jobs = Vec::new();
     for _ in 0..4 {

@@ -166,6 +166,18 @@ impl TestWorker {
         }
     }
 
+    /// Leaves, and returns once the session is over and its leaders were told.
+    pub(crate) async fn hang_up(self) {
+        let Self {
+            to_gateway,
+            mut from_gateway,
+            ..
+        } = self;
+        drop(to_gateway);
+        let ended = async { while let Ok(Some(_)) = from_gateway.message().await {} };
+        soon("the end of the session", ended).await;
+    }
+
     /// The status that the stream ends with.
     pub(crate) async fn last_word(&mut self) -> Status {
         loop {
