@@ -42,7 +42,7 @@ pub use group::{
 };
 pub use keeper::Retention;
 pub use machine::{LoadError, Machine, MachineError};
-pub use machines::StoredError;
+pub use machines::{PayloadReader, StoredError};
 pub use snapshot::SnapshotParts;
 pub use status::{FollowerStatus, GroupStatus, Role};
 pub use timings::{Params, Timings};

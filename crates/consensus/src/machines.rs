@@ -5,4 +5,4 @@
 mod metadata;
 mod shard;
 
-pub use shard::StoredError;
+pub use shard::{PayloadReader, StoredError};

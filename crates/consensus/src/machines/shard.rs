@@ -4,6 +4,7 @@
 //! Keys are numbers in big-endian order, so that jobs that came together lie together: what a queue writes and removes
 //! is at the two ends of its tables.
 
+mod payloads;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use leasehold_storage::{CheckpointError, Rows, Table, View, Writing};
 
 use crate::machine::{LoadError, Machine, MachineError};
 
+pub use payloads::PayloadReader;
 pub use stored::StoredError;
 
 /// One row: the shard's own numbers and its policies.

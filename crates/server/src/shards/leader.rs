@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
-use leasehold_consensus::ProposeError;
+use leasehold_consensus::{PayloadReader, ProposeError};
 use leasehold_core::shard::dispatcher::Gate;
 use leasehold_core::shard::{Applied, Batch, Command, Dispatcher, ShardClock};
 use leasehold_types::{NodeId, RegionName, SessionId, ShardEpoch, Timestamp, limits};
@@ -82,6 +82,7 @@ struct Holder {
 pub(super) struct Leader {
     shared: Arc<Shared>,
     deliveries: Deliveries,
+    payloads: Arc<PayloadReader>,
     epoch: ShardEpoch,
     term: u64,
     clock: ShardClock,
@@ -121,6 +122,7 @@ impl Leader {
             (clock, Dispatcher::new(state, state.stamp()))
         });
         Self {
+            payloads: Arc::new(PayloadReader::new(shared.group.clone())),
             deliveries,
             epoch,
             term,

@@ -1,12 +1,7 @@
-//! What is in the checkpoint alone, read back: payloads for the workers, and the rest of a job for whoever looks at it.
-//!
-//! Neighbours are mostly granted together and lie in one bundle, which is then read once for all of them.
-
-use std::collections::BTreeMap;
+//! What is in the checkpoint alone, read back: the rest of a job, for whoever looks at it.
 
 use bytes::Bytes;
 use leasehold_core::shard::ShardState;
-use leasehold_core::shard::dispatcher::StoredPayload;
 use leasehold_core::shard::job::{AttemptRecord, Part};
 use leasehold_core::shard::state::RUN;
 use leasehold_core::shard::view::{Elsewhere, StoredParts};
@@ -20,7 +15,7 @@ use crate::group::Group;
 use crate::machine::MachineError;
 
 /// The parts in a bundle, each with its job's place in the order of arrival.
-type Parts = Vec<(u64, Bytes)>;
+pub(super) type Parts = Vec<(u64, Bytes)>;
 
 /// Why what a checkpoint holds of a job could not be read back.
 #[derive(Debug, thiserror::Error)]
@@ -44,18 +39,6 @@ impl StoredError {
 
 /// What is in the checkpoint alone. Reading it may wait for the disk.
 impl Group<ShardState> {
-    /// The payloads of some jobs; none for a job that has ended meanwhile. Those in one bundle cost one look.
-    ///
-    /// # Errors
-    /// When the checkpoint cannot be read.
-    pub async fn stored_payloads(
-        &self,
-        jobs: Vec<StoredPayload>,
-    ) -> Result<Vec<Option<Bytes>>, StoredError> {
-        let read = move |view: &View| payloads(&jobs, |first| bundle(view, Part::Payload, first));
-        self.read_stored(read).await
-    }
-
     /// The rest of a job.
     ///
     /// # Errors
@@ -72,7 +55,7 @@ impl Group<ShardState> {
     }
 
     /// A replica that cannot read its own checkpoint stops, unless it only has to be looked at again.
-    async fn read_stored<T: Send + 'static>(
+    pub(super) async fn read_stored<T: Send + 'static>(
         &self,
         read: impl Fn(&View) -> Result<T, StoredError> + Send + 'static,
     ) -> Result<T, StoredError> {
@@ -92,36 +75,17 @@ impl Group<ShardState> {
     }
 }
 
-fn payloads(
-    jobs: &[StoredPayload],
-    mut bundle: impl FnMut(u64) -> Result<Parts, StoredError>,
-) -> Result<Vec<Option<Bytes>>, StoredError> {
-    let mut by_bundle: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-    for (at, job) in jobs.iter().enumerate() {
-        let first = job.bundle.first(job.sequence);
-        by_bundle.entry(first).or_default().push(at);
-    }
-    let mut payloads = vec![None; jobs.len()];
-    for (first, wanted) in by_bundle {
-        let parts = bundle(first)?;
-        for at in wanted {
-            payloads[at] = own(&parts, jobs[at].sequence);
-        }
-    }
-    Ok(payloads)
-}
-
 /// A part of a job; none when it is not in the checkpoint alone.
 pub(super) fn part(view: &View, job: Elsewhere, part: Part) -> Result<Option<Bytes>, StoredError> {
     let Some(first) = job.bundle(part) else {
         return Ok(None);
     };
     let parts = bundle(view, part, first)?;
-    Ok(own(&parts, job.sequence))
+    Ok(own(parts, job.sequence))
 }
 
 /// What is in a bundle; nothing when it is gone.
-fn bundle(view: &View, part: Part, first: u64) -> Result<Parts, StoredError> {
+pub(super) fn bundle(view: &View, part: Part, first: u64) -> Result<Parts, StoredError> {
     let Some(row) = view.get(table(part), &first.to_be_bytes())? else {
         return Ok(Vec::new());
     };
@@ -129,15 +93,21 @@ fn bundle(view: &View, part: Part, first: u64) -> Result<Parts, StoredError> {
     Ok(parts.map_err(|error| MachineError::new(table(part).name(), error))?)
 }
 
-/// A job's part of a bundle, in memory of its own: it must not hold that of all its neighbours.
+/// A job's part of a bundle.
 ///
 /// None is no damage: the checkpoint may have been replaced by the leader's, whose bundles are others.
-fn own(parts: &[(u64, Bytes)], job: u64) -> Option<Bytes> {
-    let (_, part) = parts.iter().find(|(owner, _)| *owner == job)?;
-    Some(match parts {
-        [_] => part.clone(),
-        _ => Bytes::copy_from_slice(part),
-    })
+fn own(parts: Parts, job: u64) -> Option<Bytes> {
+    let bundle = parts.iter().map(|(_, part)| part.len()).sum();
+    let (_, part) = parts.into_iter().find(|(owner, _)| *owner == job)?;
+    Some(alone(part, bundle))
+}
+
+/// A part of a bundle that had so many bytes, in memory of its own: it must not hold that of all its neighbours.
+pub(super) fn alone(part: Bytes, bundle: usize) -> Bytes {
+    match part.len() == bundle {
+        true => part,
+        false => Bytes::copy_from_slice(&part),
+    }
 }
 
 /// The newest attempts of a job, of which there are at least as many as are shown. Packs are read from the last one: a
@@ -160,52 +130,4 @@ fn attempts(view: &View, job: Elsewhere) -> Result<Vec<AttemptRecord>, StoredErr
         attempts.extend(own.map_err(|error| MachineError::new("attempts", error))?);
     }
     Ok(attempts)
-}
-
-#[cfg(test)]
-mod tests {
-    use leasehold_core::shard::state::Bundle;
-
-    use super::*;
-
-    fn stored(sequence: u64, bundle: u32) -> StoredPayload {
-        StoredPayload {
-            sequence,
-            bundle: Bundle::at(bundle).unwrap(),
-            bytes: 1,
-        }
-    }
-
-    fn payload(job: u64) -> Bytes {
-        Bytes::from(vec![u8::try_from(job).unwrap(); 100])
-    }
-
-    #[test]
-    fn neighbours_cost_one_look_whatever_they_are_asked_for_with() {
-        let jobs = [stored(3, 0), stored(20, 2), stored(1, 0), stored(18, 2)];
-        let mut looks = Vec::new();
-        let found = payloads(&jobs, |first| {
-            looks.push(first);
-            let jobs = first..first + 4;
-            Ok(jobs.map(|job| (job, payload(job))).collect())
-        });
-        let expected = [3, 20, 1, 18].map(|job| Some(payload(job)));
-        assert_eq!(found.unwrap(), expected);
-        assert_eq!(looks, [0, 18]);
-    }
-
-    #[test]
-    fn job_that_is_in_no_bundle_any_more_has_no_payload() {
-        let gone = payloads(&[stored(3, 0)], |_| Ok(Vec::new()));
-        assert_eq!(gone.unwrap(), [None]);
-        let replaced = payloads(&[stored(3, 0)], |_| Ok(vec![(2, payload(2))]));
-        assert_eq!(replaced.unwrap(), [None]);
-    }
-
-    #[test]
-    fn part_does_not_hold_its_neighbours_memory() {
-        let row = Bytes::from(vec![7; 200]);
-        let parts = [(0, row.slice(..100)), (1, row.slice(100..))];
-        assert!(own(&parts, 1).unwrap().is_unique());
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use leasehold_api::convert::workers::lease_stop;
 use leasehold_api::v1;
-use leasehold_consensus::StoredError;
+use leasehold_consensus::{PayloadReader, StoredError};
 use leasehold_core::shard::dispatcher::{Assignment, StoredPayload};
 use leasehold_types::{NodeId, Timestamp, limits};
 use tokio::sync::mpsc;
@@ -15,7 +15,6 @@ use crate::peers::CallError;
 use crate::shards::Deliveries;
 use crate::shards::effects::Stop;
 use crate::shards::mailbox::{Event, Fate, Undelivered};
-use crate::shards::replica::Shared;
 
 /// Most bytes of payload in one delivery.
 const DELIVERY_BYTES: usize = limits::REQUEST_BYTES;
@@ -27,8 +26,8 @@ impl Leader {
         for (gateway, parts) in by_gateway(assignments) {
             for part in parts {
                 let sent = part.iter().map(|grant| undelivered(grant, now)).collect();
-                let (shared, delivery) = (self.shared.clone(), self.delivery());
-                tokio::spawn(self.sender(gateway).send_jobs(shared, delivery, part, sent));
+                let (sender, delivery) = (self.sender(gateway), self.delivery());
+                tokio::spawn(sender.send_jobs(delivery, part, sent));
             }
         }
         for (gateway, stops) in self.stops_by_gateway(stops) {
@@ -81,6 +80,7 @@ impl Leader {
             gateway,
             deliveries: self.deliveries.clone(),
             mailbox: self.shared.mailbox.clone(),
+            payloads: self.payloads.clone(),
             is_doubted: self.dispatcher.is_doubted(gateway),
         }
     }
@@ -91,6 +91,7 @@ struct Sender {
     gateway: NodeId,
     deliveries: Deliveries,
     mailbox: mpsc::Sender<Event>,
+    payloads: Arc<PayloadReader>,
     is_doubted: bool,
 }
 
@@ -99,18 +100,17 @@ impl Sender {
     /// replica is about to stop.
     async fn send_jobs(
         self,
-        shared: Arc<Shared>,
         mut delivery: v1::Delivery,
         jobs: Vec<Assignment>,
         sent: Vec<Undelivered>,
     ) {
-        match read_back(&shared, jobs).await {
+        match read_back(&self.payloads, jobs).await {
             Ok(jobs) => {
                 delivery.assignments = jobs.into_iter().map(Into::into).collect();
                 self.send(delivery, sent).await;
             }
             Err(error) => {
-                tracing::error!(shard_id = %shared.shard, %error, "granted jobs cannot be read");
+                tracing::error!(shard_id = delivery.shard_id, %error, "granted jobs cannot be read");
                 self.give_back(all(sent, Fate::NotSent)).await;
             }
         }
@@ -144,15 +144,14 @@ impl Sender {
 
 /// The jobs with their payloads. One that has ended meanwhile has none, and is sent to nobody.
 async fn read_back(
-    shared: &Shared,
+    payloads: &PayloadReader,
     mut jobs: Vec<Assignment>,
 ) -> Result<Vec<Assignment>, StoredError> {
     let away: Vec<StoredPayload> = jobs.iter().filter_map(|job| job.stored).collect();
     if away.is_empty() {
         return Ok(jobs);
     }
-    let payloads = shared.group.stored_payloads(away).await?;
-    let mut payloads = payloads.into_iter();
+    let mut payloads = payloads.read(&away).await?.into_iter();
     jobs.retain_mut(|job| {
         if job.stored.is_none() {
             return true;
