@@ -1,8 +1,10 @@
 //! Gathers commands into log entries and takes the outcomes back to whoever asked. Pure: no clock, no waiting.
 //!
-//! While no entry is being written, whatever there is goes at once; while some are, commands gather for a moment, so
-//! that a busy leader writes few large entries and an idle one answers in a single round trip. One request may spread
-//! over several entries and shares each with other requests; its answer is put together from all of them.
+//! While no entry is being written, whatever there is goes at once, so that an idle leader answers in a single round trip.
+//! While one is, a handful goes as well: the disk goes on with it as soon as it has the first, and does not wait until that
+//! was applied and answered. While more are, commands gather for a moment, so that a busy leader writes few large entries
+//! and only as many as fill a round trip. One request may spread over several entries and shares each with other requests;
+//! its answer is put together from all of them.
 //!
 //! What must hold: commands are proposed in the order in which they came (an entry that has to wait for a majority may
 //! be overtaken in the log, and the dispatcher and the state take either order); a request of which any part was
@@ -14,6 +16,12 @@ use std::time::Duration;
 use leasehold_core::shard::{Command, Outcome};
 use leasehold_types::{Timestamp, limits};
 use tokio::sync::oneshot;
+
+/// Entries under way at once: enough to fill a round trip across the world, few enough to gather well.
+pub(super) const FLIGHTS: usize = 8;
+
+/// Commands that are worth an entry of their own while another is being written.
+const HANDFUL: usize = 8;
 
 /// Longest that a command waits for company while entries are being written.
 pub(super) const GATHER: Duration = Duration::from_millis(2);
@@ -137,8 +145,28 @@ impl Batcher {
         self.queue.front().map(|queued| queued.since)
     }
 
+    /// Whether it is time for another entry beside so many that are under way, where the leader has had something of its
+    /// own to say since `own_since`.
+    pub(super) fn is_due(
+        &self,
+        under_way: usize,
+        own_since: Option<Timestamp>,
+        now: Timestamp,
+    ) -> bool {
+        let since = [self.waiting_since(), own_since].into_iter().flatten();
+        let Some(since) = since.min() else {
+            return false;
+        };
+        match under_way {
+            0 => true,
+            1 if self.waiting() >= HANDFUL => true,
+            FLIGHTS.. => false,
+            _ => self.fills_an_entry() || now.since(since) >= GATHER,
+        }
+    }
+
     /// Whether what waits fills an entry.
-    pub(super) fn fills_an_entry(&self) -> bool {
+    fn fills_an_entry(&self) -> bool {
         self.queue.len() >= limits::ENTRY_COMMANDS || self.queued_bytes >= limits::ENTRY_BYTES
     }
 
@@ -363,6 +391,22 @@ mod tests {
         assert!(batcher.fills_an_entry());
         assert_eq!(batcher.gather(vec![]).commands.len(), most);
         assert_eq!(batcher.gather(vec![]).commands.len(), 1);
+    }
+
+    #[test]
+    fn idle_leader_proposes_at_once_and_a_busy_one_gathers() {
+        let mut batcher = Batcher::default();
+        assert!(!batcher.is_due(0, None, NOW));
+        assert!(batcher.is_due(0, Some(NOW), NOW));
+        let _answer = push(&mut batcher, vec![cancel(0)]);
+        let due = |batcher: &Batcher, now| [0, 1, 2, FLIGHTS].map(|n| batcher.is_due(n, None, now));
+        assert_eq!(due(&batcher, NOW), [true, false, false, false]);
+        assert_eq!(due(&batcher, NOW + GATHER), [true, true, true, false]);
+        let _others = push(&mut batcher, (1..HANDFUL).map(|_| cancel(0)).collect());
+        assert_eq!(due(&batcher, NOW), [true, true, false, false]);
+        let most = limits::ENTRY_COMMANDS;
+        let _many = push(&mut batcher, (0..most).map(|_| cancel(0)).collect());
+        assert_eq!(due(&batcher, NOW), [true, true, true, false]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::Deliveries;
-use super::batcher::{Batcher, GATHER, Gathered, Origin};
+use super::batcher::{Batcher, FLIGHTS, GATHER, Gathered, Origin};
 use super::gate::{SlipWatch, gate};
 use super::mailbox::Event;
 use super::news::BacklogNews;
@@ -33,8 +33,6 @@ use super::policies::Policies;
 use super::replica::Shared;
 use crate::disk::DiskHealth;
 
-/// Entries under way at once: enough to fill a round trip across the world, few enough to gather well.
-const FLIGHTS: usize = 8;
 /// Events taken in before anything is proposed.
 const EVENTS_AT_ONCE: usize = 256;
 /// How often a leader that nothing wakes looks around: for metrics, and for news of a backlog.
@@ -224,7 +222,10 @@ impl Leader {
 
     fn propose_what_there_is(&mut self) {
         let now = self.now();
-        while self.may_propose(now) {
+        while self
+            .batcher
+            .is_due(self.flights.len(), self.dispatch_since, now)
+        {
             let (own, is_tick) = self.ask_dispatcher(now);
             let gathered = self.batcher.gather(own);
             if gathered.commands.is_empty() && !is_tick {
@@ -232,17 +233,6 @@ impl Leader {
             }
             self.propose(gathered, now);
         }
-    }
-
-    /// At once while no entry is under way; else once there is a full entry, or something has waited long enough.
-    fn may_propose(&self, now: Timestamp) -> bool {
-        let waiting = [self.batcher.waiting_since(), self.dispatch_since];
-        let Some(since) = waiting.into_iter().flatten().min() else {
-            return false;
-        };
-        self.flights.is_empty()
-            || (self.flights.len() < FLIGHTS
-                && (self.batcher.fills_an_entry() || now.since(since) >= GATHER))
     }
 
     /// The dispatcher's next commands, and whether the shard's clock has to move even without any.
