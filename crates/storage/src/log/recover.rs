@@ -32,7 +32,7 @@ use super::format::{
     decode_first_block,
 };
 use super::note::{self, Note, START_FILE, Span};
-use super::scan::{Segment, Stop};
+use super::scan::{FrameAt, Segment, Stop};
 use super::segment::{create, file_name, number_of, write_head};
 use crate::disk::{Disk, DiskFile, OpenMode, read_up_to};
 
@@ -265,8 +265,7 @@ impl<'a> Recovery<'a> {
             }
         };
         if number == self.active {
-            let from = unproven.start().unwrap_or(self.end);
-            return self.read_tail(segment, stop, from);
+            return self.read_tail(segment, stop, unproven.start());
         }
         match self.first_sequence(number + 1) == Some(self.next_sequence) {
             true => Ok(()),
@@ -279,7 +278,7 @@ impl<'a> Recovery<'a> {
         &mut self,
         mut segment: Segment<'_>,
         stop: Stop,
-        unproven: u64,
+        unproven: Option<FrameAt>,
     ) -> Result<(), OpenLogError> {
         let number = segment.number();
         let is_noted = self.next_sequence <= self.span.synced;
@@ -318,7 +317,11 @@ impl<'a> Recovery<'a> {
 
     /// Writes again what nothing vouches for, with zeros for what was torn, and syncs it. Before a segment's first frame
     /// that is its header too: one sync is for both.
-    fn mend(&self, mut segment: Segment<'_>, unproven: u64) -> std::io::Result<()> {
+    fn mend(&self, mut segment: Segment<'_>, unproven: Option<FrameAt>) -> std::io::Result<()> {
+        let unproven = unproven.unwrap_or(FrameAt {
+            sequence: self.next_sequence,
+            offset: self.end,
+        });
         let torn = segment.end_of_content(self.end)? - self.end;
         if torn > 0 {
             let (file, offset) = (file_name(segment.number()), self.end);
@@ -331,11 +334,11 @@ impl<'a> Recovery<'a> {
         }
         let again = segment.restored(unproven, self.end, torn)?;
         let Opened { file, head } = &self.opened[&segment.number()];
-        if let (SEGMENT_HEAD, Some(head)) = (unproven, head) {
+        if let (SEGMENT_HEAD, Some(head)) = (unproven.offset, head) {
             write_head(file.as_ref(), *head)?;
         }
         if !again.is_empty() {
-            file.write_at(unproven, &again)?;
+            file.write_at(unproven.offset, &again)?;
         }
         file.sync()
     }
@@ -413,23 +416,24 @@ enum Prepared {
     InUse,
 }
 
-/// The frames at the end that no later frame vouches for: sequence and offset of each.
+/// The frames at the end that no later frame vouches for.
 #[derive(Default)]
-struct Unproven(VecDeque<(u64, u64)>);
+struct Unproven(VecDeque<FrameAt>);
 
 impl Unproven {
     fn add(&mut self, head: FrameHead, offset: u64) {
         while self
             .0
             .front()
-            .is_some_and(|(sequence, _)| *sequence <= head.synced)
+            .is_some_and(|frame| frame.sequence <= head.synced)
         {
             self.0.pop_front();
         }
-        self.0.push_back((head.sequence, offset));
+        let sequence = head.sequence;
+        self.0.push_back(FrameAt { sequence, offset });
     }
 
-    fn start(&self) -> Option<u64> {
-        self.0.front().map(|(_, offset)| *offset)
+    fn start(&self) -> Option<FrameAt> {
+        self.0.front().copied()
     }
 }

@@ -16,6 +16,23 @@ pub(crate) struct Frame<'a> {
     pub(crate) records: Vec<Seen<'a>>,
 }
 
+impl Frame<'_> {
+    /// Where the next one is, if this one is at `here`.
+    pub(crate) fn next(&self, here: FrameAt) -> FrameAt {
+        FrameAt {
+            sequence: here.sequence + 1,
+            offset: here.offset + self.head.span(),
+        }
+    }
+}
+
+/// A frame's place in its segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameAt {
+    pub(crate) sequence: u64,
+    pub(crate) offset: u64,
+}
+
 /// A record as it lies in its segment.
 #[derive(Clone, Copy)]
 pub(crate) struct Seen<'a> {
@@ -146,12 +163,29 @@ impl<'a> Segment<'a> {
         self.proves(0, 0)
     }
 
-    /// What to write from `start` on: the bytes up to `end`, which are whole, then zeros for `torn` bytes. The last
-    /// frame's padding may be missing from the file, or its very first block be shorter than it should: zeros again.
-    pub(crate) fn restored(&mut self, start: u64, end: u64, torn: u64) -> io::Result<Vec<u8>> {
+    /// What to write again: the frames from `first` on up to `end`, then zeros for `torn` bytes. The last frame's padding may
+    /// be missing from the file, or its very first block be shorter than it should: zeros again.
+    ///
+    /// SUBTLE: the frames are read another time, and may not be what they were: if they are in the page cache only, they
+    /// may have been dropped from it. So they are checked again, in the very memory that they are taken from.
+    pub(crate) fn restored(&mut self, first: FrameAt, end: u64, torn: u64) -> io::Result<Vec<u8>> {
         let length = |bytes: u64| usize::try_from(bytes).map_err(io::Error::other);
-        let mut bytes = self.bytes(start, end - start)?.to_vec();
-        bytes.resize(length(end - start)? + length(torn)?, 0);
+        let whole = end - first.offset;
+        self.move_to(first.offset, end)?;
+        let mut next = first;
+        while next.offset < end {
+            let frame = self.frame(next.offset, next.sequence)?;
+            let frame = frame.map_err(|stop| {
+                let changed = "it was whole a moment ago, and read again it is not";
+                io::Error::other(format!(
+                    "{changed}: at offset {}, {}",
+                    stop.offset, stop.reason
+                ))
+            })?;
+            next = frame.next(next);
+        }
+        let mut bytes = self.bytes(first.offset, whole)?.to_vec();
+        bytes.resize(length(whole)? + length(torn)?, 0);
         Ok(bytes)
     }
 
@@ -301,6 +335,40 @@ mod tests {
             assert!(!segment.proves(START, 9).unwrap(), "at {at}");
             assert!(!segment.proves(at + 1, 8).unwrap(), "at {at}");
         }
+    }
+
+    #[test]
+    fn what_is_written_again_is_what_is_there_with_zeros_for_the_rest() {
+        let (file, starts) = segment(&[10, 2 * WINDOW, 20]);
+        let (mut window, length) = (Vec::new(), file.length().unwrap());
+        let mut segment = Segment::open(NUMBER, file.as_ref(), &mut window).unwrap();
+        let (sequence, offset) = (2, starts[1]);
+        let end = length.next_multiple_of(FRAME_ALIGN as u64);
+        let first = FrameAt { sequence, offset };
+        let again = segment.restored(first, end, 100).unwrap();
+        let mut there = vec![0; index(length - offset)];
+        read_up_to(file.as_ref(), offset, &mut there).unwrap();
+        there.resize(index(end - offset) + 100, 0);
+        assert!(again == there);
+        let last = FrameAt {
+            sequence: 4,
+            offset: end,
+        };
+        assert_eq!(segment.restored(last, end, 3).unwrap(), [0; 3]);
+    }
+
+    #[test]
+    fn frame_that_is_read_another_time_and_is_not_what_it_was_is_not_written_again() {
+        let (file, starts) = segment(&[10, 30]);
+        let mut window = Vec::new();
+        let mut segment = Segment::open(NUMBER, file.as_ref(), &mut window).unwrap();
+        assert_eq!(bytes_of(&mut segment, starts[1], 2), Ok(30));
+        file.write_at(starts[1] + 60, &[0; 8]).unwrap();
+        let (sequence, offset) = (1, starts[0]);
+        let end = starts[1] + 88;
+        let changed = segment.restored(FrameAt { sequence, offset }, end, 0);
+        let why = changed.unwrap_err().to_string();
+        assert!(why.contains("does not match its checksum"), "{why}");
     }
 
     #[test]
