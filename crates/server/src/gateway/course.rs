@@ -102,6 +102,12 @@ impl Course {
         self.not_done(node, error, None);
     }
 
+    /// Another is said to lead now: whatever failed before is no reason to wait or to pass it over.
+    pub(super) fn learnt(&mut self) {
+        self.tries = 0;
+        self.candidates = Candidates::default();
+    }
+
     /// Whether there is a hint to follow at once.
     pub(super) fn follows_a_hint(&mut self) -> bool {
         let follows = self.hint.is_some();

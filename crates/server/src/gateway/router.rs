@@ -6,6 +6,7 @@
 //! then among the shard's voters in turn, with jittered waits so that a thousand gateways do not ask in step.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -143,17 +144,20 @@ impl Router {
         course.tries += 1;
         let wait = self.jittered(course.tries) + BACKOFF.base / 4;
         let leaders = leaders.get_or_insert_with(|| self.inner.shards.leaders());
-        if learnt_within(leaders, wait.min(left)).await {
-            course.tries = 0;
-            self.spread(course.shard).await;
+        let shards = &self.inner.shards;
+        let leader = || (shards.serves(course.shard), shards.leader_of(course.shard));
+        if learnt_within(leaders, wait.min(left), leader).await {
+            self.spread(course).await;
+            course.learnt();
         }
         Ok(())
     }
 
     /// Gateways that learn of a leader at the same moment do not all ask it at the same moment.
-    async fn spread(&self, shard: ShardId) {
-        if !self.inner.shards.serves(shard) {
-            sleep(self.jittered(1)).await;
+    async fn spread(&self, course: &Course) {
+        if !self.inner.shards.serves(course.shard) {
+            let left = course.ends.since(self.now());
+            sleep(self.jittered(1).min(left / 2)).await;
         }
     }
 
@@ -279,10 +283,24 @@ impl Router {
     }
 }
 
-/// Waits until it is learnt who leads, which is said; or for as long as it may take.
-async fn learnt_within(leaders: &mut watch::Receiver<()>, longest: Duration) -> bool {
-    let learnt = timeout(longest, leaders.changed()).await;
-    learnt.is_ok_and(|learnt| learnt.is_ok())
+/// Waits until it is learnt that another leads, which is said; or for as long as it may take. News of other shards come the
+/// same way.
+async fn learnt_within<L: PartialEq>(
+    news: &mut watch::Receiver<()>,
+    longest: Duration,
+    leader: impl Fn() -> L,
+) -> bool {
+    let before = leader();
+    let learnt = async {
+        while news.changed().await.is_ok() {
+            if leader() != before {
+                return true;
+            }
+        }
+        // Nobody is left to tell: the time has to pass all the same.
+        pending().await
+    };
+    timeout(longest, learnt).await.unwrap_or(false)
 }
 
 fn longest_try(call: &v1::ShardCall) -> Duration {
@@ -317,38 +335,40 @@ fn no_answer<T>(node: NodeId, left: Duration) -> Tried<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     const LONGEST: Duration = Duration::from_secs(1);
 
-    #[tokio::test(start_paused = true)]
-    async fn call_goes_on_as_soon_as_a_leader_is_known() {
-        let leaders = watch::Sender::new(());
-        let mut watched = leaders.subscribe();
+    /// Whether a call went on before its wait was over, after news of which one is of another leader of its shard.
+    async fn goes_on(is_of_it: bool) -> bool {
+        let (news, leader) = (watch::Sender::new(()), Cell::new(1));
+        let mut watched = news.subscribe();
         let told = async {
             sleep(LONGEST / 10).await;
-            leaders.send_replace(());
+            news.send_replace(());
+            sleep(LONGEST / 10).await;
+            leader.set(1 + i32::from(is_of_it));
+            news.send_replace(());
             sleep(LONGEST / 10).await;
         };
         tokio::select! {
             biased;
-            is_learnt = learnt_within(&mut watched, LONGEST) => assert!(is_learnt),
-            () = told => panic!("it waited on"),
+            is_learnt = learnt_within(&mut watched, LONGEST, || leader.get()) => is_learnt,
+            () = told => false,
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn leader_that_became_known_while_one_was_asked_is_not_waited_for() {
-        let leaders = watch::Sender::new(());
-        let mut watched = leaders.subscribe();
-        leaders.send_replace(());
-        let mut learnt = learnt_within(&mut watched, LONGEST).boxed();
-        assert_eq!(learnt.as_mut().now_or_never(), Some(true));
+    async fn call_goes_on_as_soon_as_another_leader_of_its_shard_is_known_and_not_for_other_news() {
+        assert!(goes_on(true).await);
+        assert!(!goes_on(false).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn wait_ends_though_no_leader_is_known() {
-        let leaders = watch::Sender::new(());
-        assert!(!learnt_within(&mut leaders.subscribe(), LONGEST).await);
+        let news = watch::Sender::new(());
+        assert!(!learnt_within(&mut news.subscribe(), LONGEST, || 1).await);
     }
 }

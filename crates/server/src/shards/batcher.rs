@@ -2,9 +2,9 @@
 //!
 //! While no entry is being written, whatever there is goes at once, so that an idle leader answers in a single round trip.
 //! While one is, a handful goes as well: the disk goes on with it as soon as it has the first, and does not wait until that
-//! was applied and answered. While more are, commands gather for a moment, so that a busy leader writes few large entries
-//! and only as many as fill a round trip. One request may spread over several entries and shares each with other requests;
-//! its answer is put together from all of them.
+//! was applied and answered. Else commands gather for a moment, so that a busy leader writes few large entries and only as
+//! many as fill a round trip. One request may spread over several entries and shares each with other requests; its answer is
+//! put together from all of them.
 //!
 //! What must hold: commands are proposed in the order in which they came (an entry that has to wait for a majority may
 //! be overtaken in the log, and the dispatcher and the state take either order); a request of which any part was

@@ -52,8 +52,9 @@ async fn wait_to_lead(
     loop {
         {
             let now = status.borrow_and_update();
-            if now.leader.is_some() && now.leader != followed {
-                followed = now.leader;
+            let leader = now.leader.map(|leader| (now.term, leader));
+            if leader.is_some() && leader != followed {
+                followed = leader;
                 shared.leaders.send_replace(());
             }
             match now.role {
