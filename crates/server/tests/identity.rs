@@ -4,6 +4,8 @@
 #[path = "support/nodes.rs"]
 mod nodes;
 
+use std::net::TcpListener;
+
 use leasehold_api::ApiError;
 use leasehold_api::v1;
 use leasehold_api::v1::jobs_client::JobsClient;
@@ -121,6 +123,24 @@ async fn node_that_is_told_a_client_port_is_told_the_peer_port() {
         first.addresses().peer
     );
     assert!(error.to_string().ends_with(&right), "{error}");
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn newcomer_is_let_in_by_one_node_while_others_take_its_call_and_never_answer() {
+    let (eu, us) = (Place::new("eu"), Place::new("us"));
+    let first = nodes::open(eu.founder(1)).await.unwrap();
+    // Together they would keep whoever asks them in turn for longer than this test waits.
+    let silent: Vec<TcpListener> = (0..5)
+        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let addresses = silent.iter().map(|one| one.local_addr().unwrap());
+    let mut seeds: Vec<String> = addresses.map(|address| address.to_string()).collect();
+    seeds.push(first.addresses().peer.clone());
+    let seeds: Vec<&str> = seeds.iter().map(String::as_str).collect();
+    let second = nodes::open(us.again(&seeds)).await.unwrap();
+    assert_eq!(second.cluster().id(), first.cluster().id());
+    second.stop().await;
     first.stop().await;
 }
 

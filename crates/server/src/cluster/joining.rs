@@ -1,10 +1,14 @@
-//! How a node without an id gets one: it asks the nodes that it was told of, in turn, until one lets it in.
+//! How a node without an id gets one: it asks the nodes that it was told of, all at once, until one lets it in.
 //!
-//! The same random number goes with every try, so that however often answers are lost it is one join. It waits as long
-//! as it takes, and says what for: a node that is started before its cluster is no error.
+//! The same random number goes with every try, so that however often answers are lost, and however many are asked, it is
+//! one join. It waits as long as it takes, and says what for: a node that is started before its cluster is no error. All
+//! at once, because one that takes the call may not answer for long: newcomers that are told of each other would wait
+//! for each other, with the node that could let them in next in line.
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::select_all;
 use leasehold_api::ApiError;
 use leasehold_api::convert::nodes::Joining;
 use leasehold_api::convert::policy::timings;
@@ -90,26 +94,34 @@ pub(crate) async fn join(
     seam: &Seam,
 ) -> Result<Joined, JoinError> {
     let request = wire::request(&Joining::New(newcomer.add_node()));
-    let others: Vec<&String> = seeds
+    let others = seeds
         .iter()
-        .filter(|seed| **seed != newcomer.addresses.peer)
-        .collect();
-    if others.is_empty() {
+        .filter(|seed| **seed != newcomer.addresses.peer);
+    let ways = others.map(|address| until_decided(address, &request, seam).boxed());
+    let ways: Vec<_> = ways.collect();
+    if ways.is_empty() {
         return Err(JoinError::OnlyItself);
     }
+    let (decision, _, _) = select_all(ways).await;
+    decision
+}
+
+/// Asks one address until it lets this node in, or never will.
+async fn until_decided(
+    address: &str,
+    request: &v1::JoinRequest,
+    seam: &Seam,
+) -> Result<Joined, JoinError> {
     let mut waiting = Waiting::default();
     let mut tried = 0;
     loop {
-        for address in &others {
-            match ask(address, &request, seam).await? {
-                Ok(joined) => return Ok(joined),
-                Err(cause) if is_final(cause.code) => {
-                    let address = (*address).clone();
-                    let cause = Box::new(cause);
-                    return Err(JoinError::Refused { address, cause });
-                }
-                Err(error) => waiting.note(address, &error.message),
+        match ask(address, request, seam).await? {
+            Ok(joined) => return Ok(joined),
+            Err(cause) if is_final(cause.code) => {
+                let (address, cause) = (address.to_owned(), Box::new(cause));
+                return Err(JoinError::Refused { address, cause });
             }
+            Err(error) => waiting.note(address, &error.message),
         }
         tried += 1;
         sleep(backoff(&BACKOFF, tried, seam.entropy.next())).await;
@@ -151,7 +163,7 @@ fn read(joined: v1::Joined) -> Result<Joined, ApiError> {
     })
 }
 
-/// Says what is waited for, each time that it is something else.
+/// Says what an address is waited for, each time that it is something else.
 #[derive(Default)]
 struct Waiting {
     last: Option<String>,
