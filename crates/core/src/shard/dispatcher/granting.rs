@@ -53,16 +53,16 @@ impl Dispatcher {
         } = self;
         let is_free =
             |header: &JobHeader| header.expires_at > now && !in_flight.is_granting(header.id);
-        let Some(job) = matching.pick(state, class, cursors, &is_free) else {
+        let Some(pick) = matching.pick(state, class, cursors, &is_free) else {
             self.put_back(class, session);
             return None;
         };
-        let session = self.prefer_another(state, class, session, job, now);
+        let session = self.prefer_another(state, class, session, pick.sequence, now);
         let pending = PendingGrant {
             session,
-            lane: Some(state.lane_of(job)?),
+            lane: Some(pick.lane),
         };
-        self.grant(job, pending)
+        self.grant(pick.job, pending)
     }
 
     /// The next session of the class that has credit and was heard within its longest lease. Others leave the queue: their next
@@ -93,14 +93,14 @@ impl Dispatcher {
         state: &ShardState,
         class: ClassId,
         session: SessionId,
-        job: JobId,
+        sequence: u64,
         now: Timestamp,
     ) -> SessionId {
         let worker = |dispatcher: &Self, id| {
             let session = dispatcher.sessions.get(id);
             session.map(|session| session.worker.clone())
         };
-        let last = last_worker(state, job);
+        let last = last_worker(state, sequence);
         if last.is_none() || worker(self, session).as_ref() != last {
             return session;
         }
@@ -155,7 +155,7 @@ pub(super) fn longest_lease(
     leases.max().unwrap_or_default()
 }
 
-fn last_worker(state: &ShardState, job: JobId) -> Option<&WorkerName> {
-    let recent = state.jobs.get(job)?.header.recent.as_ref()?;
+fn last_worker(state: &ShardState, sequence: u64) -> Option<&WorkerName> {
+    let recent = state.jobs.at(sequence)?.header.recent.as_ref()?;
     Some(&recent.worker)
 }

@@ -37,6 +37,16 @@ struct Class {
     queue: BTreeMap<Ticket, SessionId>,
 }
 
+/// A job that is to be granted.
+#[derive(Debug)]
+pub(super) struct Pick {
+    pub(super) job: JobId,
+    /// Its place in the order of arrival.
+    pub(super) sequence: u64,
+    /// Where it is ready.
+    pub(super) lane: Lane,
+}
+
 /// A place in the queue of a class: the lowest is next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket(u64);
@@ -328,7 +338,7 @@ impl Matching {
         id: ClassId,
         cursors: &mut Cursors,
         is_free: &dyn Fn(&JobHeader) -> bool,
-    ) -> Option<JobId> {
+    ) -> Option<Pick> {
         let mut lanes: Vec<Lane> = self.lanes_with_work(id).cloned().collect();
         loop {
             let tenant = self.next_tenant(&lanes)?;
@@ -342,9 +352,14 @@ impl Matching {
                     None => self.deactivate(lane, &tenant),
                 }
             }
-            if let Some((_, job, lane)) = best {
+            if let Some((place, job, lane)) = best {
                 self.charge(&lanes, lane, &tenant);
-                return Some(job);
+                let (lane, sequence) = (lane.clone(), place.sequence());
+                return Some(Pick {
+                    job,
+                    sequence,
+                    lane,
+                });
             }
             lanes.retain(|lane| self.active.contains(lane));
         }

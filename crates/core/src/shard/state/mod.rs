@@ -388,12 +388,7 @@ impl ShardState {
         true
     }
 
-    /// The lane that a job that has not ended is ready in, or would be.
-    pub(super) fn lane_of(&self, job: JobId) -> Option<Lane> {
-        self.course_of(job).map(|(lane, _)| lane)
-    }
-
-    /// The lane of a job that has not ended, and whose it is.
+    /// The lane that a job that has not ended is ready in, or would be, and whose it is.
     pub(super) fn course_of(&self, job: JobId) -> Option<(Lane, &TenantName)> {
         let slot = self.jobs.slot(job)?;
         let queue = slot.job.header.queue.clone();
