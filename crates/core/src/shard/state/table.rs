@@ -9,6 +9,7 @@
 
 mod bundle;
 mod frozen;
+mod recent;
 mod run;
 mod tracker;
 
@@ -26,6 +27,7 @@ pub use bundle::{BUNDLE_BYTES, Bundle, PART_BYTES};
 pub use frozen::{FrozenBundle, FrozenEntry, FrozenJob, FrozenRun};
 pub use run::{RUN, Rows};
 
+use recent::Recent;
 use run::Run;
 pub(in crate::shard) use run::{Entry, Slot};
 use tracker::Tracker;
@@ -82,8 +84,8 @@ pub(in crate::shard) struct JobTable {
     held: BTreeMap<Key, u64>,
     /// Where the jobs are that are remembered.
     gone: BTreeMap<Key, u64>,
-    /// The job that a command is about, and where it is: a transition asks for it many times.
-    aim: Option<(JobId, u64)>,
+    /// Where some of those are that are held.
+    recent: Recent,
     /// What all jobs have beside their headers.
     bytes: u64,
     /// How many of those bytes the next checkpoint may let go of.
@@ -111,9 +113,11 @@ impl JobTable {
         self.slot(id).map(|slot| slot.job.as_ref())
     }
 
-    /// Takes aim at the job that the next command is about.
+    /// Takes aim at the job that the next command is about: it is asked for many times.
     pub(in crate::shard) fn aim_at(&mut self, id: JobId) {
-        self.aim = self.held.get(&Key::of(id)).map(|sequence| (id, *sequence));
+        if let Some(sequence) = self.place(id) {
+            self.recent.note(Key::of(id), sequence);
+        }
     }
 
     /// The job at a place in the order of arrival.
@@ -136,10 +140,9 @@ impl JobTable {
 
     /// Where a job is that is held.
     fn place(&self, id: JobId) -> Option<u64> {
-        match self.aim {
-            Some((aimed_at, sequence)) if aimed_at == id => Some(sequence),
-            Some(_) | None => self.held.get(&Key::of(id)).copied(),
-        }
+        let key = Key::of(id);
+        let found = self.recent.get(key);
+        found.or_else(|| self.held.get(&key).copied())
     }
 
     pub(super) fn slot(&self, id: JobId) -> Option<&Slot> {
@@ -184,10 +187,10 @@ impl JobTable {
 
     /// Takes a job in.
     pub(super) fn insert(&mut self, job: Job, pool: PoolId) {
-        let (id, sequence) = (job.header.id, job.header.sequence);
+        let (key, sequence) = (Key::of(job.header.id), job.header.sequence);
         self.keep(job, pool, Rows::default());
-        self.held.insert(Key::of(id), sequence);
-        self.aim = Some((id, sequence));
+        self.held.insert(key, sequence);
+        self.recent.note(key, sequence);
     }
 
     /// Keeps a job at its place, which cannot be found by its id yet.
@@ -203,7 +206,7 @@ impl JobTable {
     /// Lets go of a job.
     pub(super) fn remove(&mut self, id: JobId) -> Option<Arc<Job>> {
         let sequence = self.held.remove(&Key::of(id))?;
-        self.aim = None;
+        self.recent.forget(Key::of(id));
         let Some(Entry::Held(slot)) = self.touched(sequence)?.take(sequence) else {
             return None;
         };
