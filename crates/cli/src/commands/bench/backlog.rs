@@ -1,4 +1,7 @@
 //! Speed and memory with a long queue, against the same without, in one run on the same nodes.
+//!
+//! Without is measured twice, before and after: a machine that grows slower or faster meanwhile, as shared ones do, would
+//! else be taken for what a long queue costs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,10 +31,12 @@ const DRAIN: (usize, u32) = (16, 64);
 pub(crate) struct BacklogFigures {
     pub(crate) empty: Level,
     pub(crate) full: Level,
-    /// Speed with the backlog over speed without.
+    /// Once it is worked off.
+    pub(crate) empty_again: Level,
+    /// Speed with the backlog over the mean of both speeds without.
     pub(crate) ratio: f64,
     pub(crate) filled_per_s: f64,
-    /// At the end, when all of it is worked off: over the first 99 of 100.
+    /// When all of it is worked off: over the first 99 of 100.
     pub(crate) drained_per_s: f64,
     /// Resident memory that came with the backlog, over all nodes, by its jobs.
     pub(crate) memory_bytes_per_job: Option<f64>,
@@ -54,7 +59,11 @@ impl BacklogFigures {
         };
         let levels = table(
             &["", "queued", "jobs/s", "server us/job", "client us/job"],
-            [row("empty", &self.empty), row("full", &self.full)],
+            [
+                row("empty", &self.empty),
+                row("full", &self.full),
+                row("empty again", &self.empty_again),
+            ],
         );
         let memory = self.memory_bytes_per_job;
         let rest = fields(&[
@@ -85,25 +94,24 @@ pub(super) async fn run(bench: &Bench, arguments: &BacklogArgs) -> anyhow::Resul
     bench.progress.say("with an empty queue");
     let (empty, _) = level(bench, &run, arguments).await?;
     sleep(SETTLE).await;
-    let low = Reading::of(&bench.target)
-        .server
-        .map(|usage| usage.rss_bytes);
+    let low = resident(bench);
     bench.progress.say("filling the queue");
     let filled_per_s = fill(bench, &run, arguments.jobs).await?;
     sleep(SETTLE).await;
-    let high = Reading::of(&bench.target)
-        .server
-        .map(|usage| usage.rss_bytes);
+    let high = resident(bench);
     bench.progress.say("with a full queue");
     let (full, window) = level(bench, &run, arguments).await?;
     bench.progress.say("working the queue off");
     let drained = work_off(bench, &run).await?;
+    bench.progress.say("with an empty queue again");
+    let (empty_again, _) = level(bench, &run, arguments).await?;
     let after = logged(&bench.target).await?;
     let grown = low.zip(high).map(|(low, high)| high.saturating_sub(low));
     let figures = BacklogFigures {
         empty,
         full,
-        ratio: full.jobs_per_s / empty.jobs_per_s.max(1e-9),
+        empty_again,
+        ratio: full.jobs_per_s / f64::midpoint(empty.jobs_per_s, empty_again.jobs_per_s).max(1e-9),
         filled_per_s,
         drained_per_s: 0.99 * as_f64(drained.jobs) / drained.most.as_secs_f64().max(1e-9),
         memory_bytes_per_job: grown.map(|bytes| as_f64(bytes) / as_f64(arguments.jobs)),
@@ -113,6 +121,12 @@ pub(super) async fn run(bench: &Bench, arguments: &BacklogArgs) -> anyhow::Resul
     let figures = Figures::Backlog(figures);
     let cost = Cost::of(&window, (&before, &after), run.completed());
     Measured::after(bench, &[&run], figures, cost).await
+}
+
+/// Resident memory of all nodes, in bytes; none where they are not the bench's own.
+fn resident(bench: &Bench) -> Option<u64> {
+    let server = Reading::of(&bench.target).server;
+    server.map(|usage| usage.rss_bytes)
 }
 
 async fn level(
