@@ -127,6 +127,19 @@ async fn node_that_is_told_a_client_port_is_told_the_peer_port() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn newcomer_that_is_told_a_client_port_as_well_is_let_in_by_the_other() {
+    let (eu, us) = (Place::new("eu"), Place::new("us"));
+    let first = nodes::open(eu.founder(1)).await.unwrap();
+    let at = first.addresses();
+    let second = nodes::open(us.again(&[&at.client, &at.peer]))
+        .await
+        .unwrap();
+    assert_eq!(second.cluster().id(), first.cluster().id());
+    second.stop().await;
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn newcomer_is_let_in_by_one_node_while_others_take_its_call_and_never_answer() {
     let (eu, us) = (Place::new("eu"), Place::new("us"));
     let first = nodes::open(eu.founder(1)).await.unwrap();

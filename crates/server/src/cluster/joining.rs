@@ -98,12 +98,20 @@ pub(crate) async fn join(
         .iter()
         .filter(|seed| **seed != newcomer.addresses.peer);
     let ways = others.map(|address| until_decided(address, &request, seam).boxed());
-    let ways: Vec<_> = ways.collect();
+    let mut ways: Vec<_> = ways.collect();
     if ways.is_empty() {
         return Err(JoinError::OnlyItself);
     }
-    let (decision, _, _) = select_all(ways).await;
-    decision
+    loop {
+        match select_all(ways).await {
+            // It answers sooner than a node that lets this one in: that must not decide.
+            (Err(error @ JoinError::WrongDoor(_)), _, others) if !others.is_empty() => {
+                tracing::warn!(%error, "not a way into the cluster");
+                ways = others;
+            }
+            (decision, _, _) => return decision,
+        }
+    }
 }
 
 /// Asks one address until it lets this node in, or never will.
