@@ -12,19 +12,25 @@
 //! A group's file is `checkpoint-g3`; one that is being received stands beside it as `checkpoint-g3.incoming`, and one
 //! that is being made or compacted as `checkpoint-g3.tmp`. Either takes the place of the first by a rename.
 //!
+//! The values of some tables lie in files of their own, `checkpoint-g3.values-17` (`values`). They are no less part of the
+//! commit.
+//!
 //! What must always hold: after a crash at any point the last commit that was acknowledged is there, whole, or one
 //! that was under way, whole; a failed sync ends the checkpoint until the process starts again; and what comes back is
 //! what was written, or an error that names the file and the offset.
 //!
 //! Nothing is tidied when a checkpoint is closed: opening one after a crash and opening one after a stop are the same.
 
+mod batch;
 mod compact;
 mod database;
 mod error;
 mod file;
+mod gather;
 mod handle;
 mod pending;
 mod store;
+mod values;
 mod view;
 mod writing;
 
@@ -40,7 +46,10 @@ const TABLE_NAME_MAX: usize = 32;
 
 /// Name of a table. Names are the caller's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Table(&'static str);
+pub struct Table {
+    name: &'static str,
+    is_apart: bool,
+}
 
 impl Table {
     /// A table of this name: 1 to 32 ASCII letters, digits, dashes and underscores.
@@ -64,14 +73,33 @@ impl Table {
             );
             at += 1;
         }
-        Self(name)
+        let is_apart = false;
+        Self { name, is_apart }
+    }
+
+    /// The same, whose values lie in files of their own, apart from the tree: for values of some kilobytes, most of which
+    /// are written once, read once, and go together with their neighbours. One of a few bytes is better off in the tree.
+    #[must_use]
+    pub const fn apart(self) -> Self {
+        let is_apart = true;
+        Self { is_apart, ..self }
     }
 
     /// The name.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        self.0
+        self.name
     }
+
+    /// Of the rows with pointers to its values.
+    fn pointers(self) -> Option<String> {
+        self.is_apart.then(|| pointers(self.name))
+    }
+}
+
+/// The rows of a table that point to its values. No caller's table has a colon in its name.
+fn pointers(table: &str) -> String {
+    format!("{table}:apart")
 }
 
 /// How a checkpoint uses memory and the disk.
@@ -84,6 +112,8 @@ pub struct CheckpointOptions {
     pub sync_every: u64,
     /// Length of a file in bytes below which compacting it is never worth the work. Default 64 MiB.
     pub compact_from: u64,
+    /// Bytes after which a new value file is begun, or later where there would be more than some dozens. Default 64 MiB.
+    pub value_file_bytes: u64,
 }
 
 impl Default for CheckpointOptions {
@@ -92,6 +122,7 @@ impl Default for CheckpointOptions {
             cache_bytes: 64 * 1024 * 1024,
             sync_every: 8 * 1024 * 1024,
             compact_from: 64 * 1024 * 1024,
+            value_file_bytes: 64 * 1024 * 1024,
         }
     }
 }

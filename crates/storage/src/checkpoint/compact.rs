@@ -40,7 +40,7 @@ impl Checkpoint {
         }
         let temporary = format!("{}{TEMPORARY}", self.shared.name);
         let compacted = copy(&self.shared, &database, &source, &temporary)
-            .and_then(|fresh| self.shared.install(fresh));
+            .and_then(|fresh| self.shared.install(fresh, || ()));
         if let Err(error) = compacted {
             // Its space may be what others are waiting for; that it may be gone already is no error.
             let _ = self.shared.disk.remove(&temporary);
@@ -57,7 +57,9 @@ fn copy(
     source: &ReadTransaction,
     temporary: &str,
 ) -> Result<Arc<Database>, CheckpointError> {
-    let fresh = Database::create(shared.place(temporary))?;
+    let mut fresh = Database::create(shared.place(temporary))?;
+    let owned = Arc::get_mut(&mut fresh);
+    owned.expect("nobody else has it yet").take_over(database);
     let tables = source.list_tables().map_err(database.failed("read"))?;
     for table in tables {
         let table = Definition::new(table.name());

@@ -2,18 +2,21 @@
 //!
 //! A checkpoint changes files when another takes its place; views of the earlier one keep its database alive.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use leasehold_types::GroupId;
 use redb::{
-    ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
+    ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableHandle as _,
+    WriteTransaction,
 };
 
-use super::CheckpointOptions;
 use super::error::CheckpointError;
 use super::file::{Backend, BlockFile, Fault, FirstFault, Outcome};
+use super::values::{Extents, Numbers, ValueSet, read_extents};
+use super::{CheckpointOptions, Table};
 use crate::disk::{Disk, OpenMode, create_temporary};
 
 /// What all tables are to redb: bytes under bytes, in their order.
@@ -29,7 +32,8 @@ const LIVE: &[u8] = b"live";
 /// Which file of which group, and how it is used.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
-    pub(super) disk: &'a dyn Disk,
+    pub(super) disk: &'a Arc<dyn Disk>,
+    pub(super) numbers: &'a Arc<Numbers>,
     pub(super) group: GroupId,
     pub(super) options: CheckpointOptions,
     pub(super) name: &'a str,
@@ -39,6 +43,10 @@ pub(super) struct Place<'a> {
 pub(super) struct Database {
     redb: redb::Database,
     file: Arc<BlockFile>,
+    values: Arc<ValueSet>,
+    /// Tables that had rows of the caller's in the tree when it was opened. One whose values lie apart may be among them:
+    /// before [format](super::CHECKPOINT_FORMAT) 2 they did not.
+    in_tree: BTreeSet<String>,
     /// Changes when the file takes another's place.
     name: Mutex<String>,
 }
@@ -63,7 +71,7 @@ impl Database {
     /// Makes an empty one, durable but for its name. A leftover of that name goes away, and nothing is left of one that
     /// could not be made.
     pub(super) fn create(place: Place<'_>) -> Result<Arc<Self>, CheckpointError> {
-        let file = create_temporary(place.disk, place.name)
+        let file = create_temporary(place.disk.as_ref(), place.name)
             .map_err(|error| CheckpointError::io("create", place.name, error))?;
         let file = BlockFile::create(file, place.group, place.options.sync_every);
         Self::over(place, file).inspect_err(|_| drop(place.disk.remove(place.name)))
@@ -78,10 +86,41 @@ impl Database {
         let opened = redb::Builder::new()
             .set_cache_size(place.options.cache_bytes)
             .create_with_backend(Backend(Arc::clone(&file)));
-        let redb = opened
-            .map_err(|error| CheckpointError::of_redb("open", place.name, &file, error.into()))?;
-        let name = Mutex::new(place.name.to_owned());
-        Ok(Arc::new(Self { redb, file, name }))
+        let failed = |error| CheckpointError::of_redb("open", place.name, &file, error);
+        let redb = opened.map_err(|error| failed(error.into()))?;
+        let (in_tree, extents) = read_index(&redb).map_err(failed)?;
+        let (options, group) = (place.options, place.group);
+        let values = ValueSet::open(
+            place.disk,
+            place.numbers,
+            group,
+            options.value_file_bytes,
+            extents,
+        )
+        .map_err(|fault| CheckpointError::of_fault(place.name, &fault))?;
+        Ok(Arc::new(Self {
+            redb,
+            file,
+            values: Arc::new(values),
+            in_tree,
+            name: Mutex::new(place.name.to_owned()),
+        }))
+    }
+
+    /// The values that lie in files of their own.
+    pub(super) const fn values(&self) -> &Arc<ValueSet> {
+        &self.values
+    }
+
+    /// Takes over what another has beside its tree: the tree was copied.
+    pub(super) fn take_over(&mut self, other: &Self) {
+        self.values.take_over(&other.values);
+        self.in_tree.clone_from(&other.in_tree);
+    }
+
+    /// Whether some values of a table may lie in the tree although they lie apart by now.
+    pub(super) fn has_some_in_tree(&self, table: Table) -> bool {
+        self.in_tree.contains(table.name())
     }
 
     pub(super) fn name(&self) -> String {
@@ -107,6 +146,12 @@ impl Database {
     /// The same, for whoever outlives this.
     pub(super) fn first_fault(&self) -> FirstFault {
         self.file.first_fault()
+    }
+
+    /// Keeps what went wrong with a file of values: this one cannot do without.
+    pub(super) fn spoilt(&self, fault: Fault) -> CheckpointError {
+        let first = self.file.first_fault();
+        CheckpointError::of_fault(&self.name(), first.put(fault))
     }
 
     /// Ends the use of the file: a sync that it depends on failed.
@@ -162,6 +207,16 @@ impl Database {
             }
         }
     }
+}
+
+/// The caller's tables that are in the tree, and what is known of the files of values.
+fn read_index(redb: &redb::Database) -> Result<(BTreeSet<String>, Extents), redb::Error> {
+    let transaction = redb.begin_read()?;
+    let tables = transaction
+        .list_tables()?
+        .map(|table| table.name().to_owned());
+    let in_tree = tables.filter(|table| !table.contains(':')).collect();
+    Ok((in_tree, read_extents(&transaction)?))
 }
 
 /// What [`META`] holds.
@@ -228,9 +283,10 @@ mod tests {
 
     #[test]
     fn what_became_of_a_commit_is_told_by_the_header_of_redb() {
-        let disk = MemoryDisk::new();
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
         let place = Place {
             disk: &disk,
+            numbers: &Arc::default(),
             group: GroupId::new(3),
             options: CheckpointOptions::default(),
             name: "checkpoint-g3",

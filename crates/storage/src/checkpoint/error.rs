@@ -92,6 +92,7 @@ impl CheckpointError {
                 file: file.to_owned(),
                 source: again(source),
             },
+            Fault::Of { file, fault } => Self::of_fault(file, fault),
         }
     }
 

@@ -84,7 +84,7 @@ impl BlockFile {
         let read = |error| Fault::io("read", error);
         let mut head = [0; HEAD];
         let _ = read_up_to(file.as_ref(), 0, &mut head).map_err(read)?;
-        head::check_head(&head, group).map_err(|error| match error {
+        let format = head::check_head(&head, group).map_err(|error| match error {
             HeadError::Damaged => Fault::corrupt(0, "its head does not match its checksum"),
             HeadError::OtherGroup => Fault::corrupt(0, "it is the checkpoint of another group"),
             HeadError::Newer { found } => Fault::NewerFormat { found },
@@ -100,7 +100,17 @@ impl BlockFile {
         file.vouched.store(header.content, Ordering::Release);
         file.counting.is_found(header.counting());
         file.drop_the_rest()?;
+        if format < CHECKPOINT_FORMAT {
+            file.raise_format()?;
+        }
         Ok(file)
+    }
+
+    /// From now on a version that does not know this format refuses the file. Durable before anything is written that
+    /// it would not know; the head is in one sector, which lands whole or not at all.
+    fn raise_format(&self) -> Result<(), Fault> {
+        self.put(0, &head::encode_head(self.group, CHECKPOINT_FORMAT))?;
+        self.file.sync().map_err(Fault::of_failed_sync)
     }
 
     /// Cuts off what the header does not vouch for: no commit that counts reaches there.

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use leasehold_types::GroupId;
 
 use super::CheckpointOptions;
+use super::batch::Batch;
 use super::database::{Database, Place};
 use super::error::CheckpointError;
 use super::file::{Fault, FirstFault};
 use super::store::Files;
+use super::values::Numbers;
 use super::view::View;
-use super::writing::{Batch, Writing};
+use super::writing::Writing;
 use crate::disk::Disk;
 
 /// A group's checkpoint. Clones are handles on the same one.
@@ -22,6 +24,7 @@ pub struct Checkpoint {
 
 pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
+    numbers: Arc<Numbers>,
     pub(super) options: CheckpointOptions,
     pub(super) group: GroupId,
     /// Of the file, when it is in its place.
@@ -50,7 +53,7 @@ impl Ending {
     /// The failed sync, if that was it.
     pub(super) fn failed_sync(&self) -> Option<Fault> {
         let fault = self.lock().get()?;
-        matches!(fault, Fault::Sync { .. }).then_some(fault)
+        fault.is_of_sync().then_some(fault)
     }
 
     /// A sync failed before the file was used.
@@ -82,6 +85,7 @@ impl Drop for Shared {
         if let Some(files) = self.incoming.take()
             && !self.is_gone()
         {
+            self.give_up_values();
             files.give_up(self);
         }
     }
@@ -95,7 +99,6 @@ impl fmt::Debug for Checkpoint {
 
 impl Shared {
     pub(super) fn new(
-        disk: Arc<dyn Disk>,
         place: Place<'_>,
         ending: Ending,
         incoming: Option<Arc<Files>>,
@@ -107,7 +110,8 @@ impl Shared {
             is_changing: false,
         });
         Self {
-            disk,
+            disk: Arc::clone(place.disk),
+            numbers: Arc::clone(place.numbers),
             options: place.options,
             group: place.group,
             name: place.name.to_owned(),
@@ -123,7 +127,8 @@ impl Shared {
 
     pub(super) fn place<'a>(&'a self, name: &'a str) -> Place<'a> {
         Place {
-            disk: self.disk.as_ref(),
+            disk: &self.disk,
+            numbers: &self.numbers,
             group: self.group,
             options: self.options,
             name,
@@ -132,6 +137,13 @@ impl Shared {
 
     pub(super) fn is_gone(&self) -> bool {
         self.state().database.is_none()
+    }
+
+    /// Removes the values of one that was being received and is not wanted any more.
+    pub(super) fn give_up_values(&self) {
+        if let Some(database) = &self.state().database {
+            database.values().give_up();
+        }
     }
 
     /// From now on this handle is for nothing; views go on.
@@ -154,7 +166,7 @@ impl Shared {
         let database = state.database.as_mut().ok_or_else(|| self.gone())?;
         match database.fault() {
             None => {}
-            Some(Fault::Full { .. }) if !state.is_changing => {
+            Some(fault) if fault.is_full() && !state.is_changing => {
                 *database = Database::open(self.place(&self.name))?;
                 self.ending.is_that_of(database);
             }
@@ -175,20 +187,31 @@ impl Shared {
         Ok((Turn { shared }, database))
     }
 
-    /// Puts another file in this one's place, durably. The caller has the turn.
-    pub(super) fn install(&self, arrived: Arc<Database>) -> Result<(), CheckpointError> {
+    /// Puts another file in this one's place, durably. The caller has the turn, and hears when the file has the name:
+    /// from then on it may be the one that counts, whatever comes of this.
+    pub(super) fn install(
+        &self,
+        arrived: Arc<Database>,
+        is_named: impl FnOnce(),
+    ) -> Result<(), CheckpointError> {
         let failed = |error| CheckpointError::io("replace", &self.name, error);
         let mut state = self.state();
         let disk = self.disk.as_ref();
         disk.rename(&arrived.name(), &self.name).map_err(failed)?;
+        is_named();
         arrived.renamed_to(&self.name);
         self.ending.is_that_of(&arrived);
-        state.database = Some(Arc::clone(&arrived));
+        let before = state.database.replace(Arc::clone(&arrived));
         // Which of the two a crash would leave is not known when this fails: neither may be built upon.
         disk.sync_folder().map_err(|error| {
             arrived.end(error);
             self.usable(&mut state).err().unwrap_or_else(|| self.gone())
-        })
+        })?;
+        drop(state);
+        if let Some(before) = before {
+            before.values().give_way_to(arrived.values());
+        }
+        Ok(())
     }
 }
 
@@ -210,7 +233,10 @@ impl Checkpoint {
     /// [`CheckpointError::Busy`] while another change, a replacement or a compaction is under way.
     pub fn begin(&self) -> Result<Writing, CheckpointError> {
         let (turn, database) = self.shared.take_turn()?;
-        Ok(Writing::new(Batch::new(database)?, turn))
+        Ok(Writing::new(
+            Batch::new(database, self.shared.options.sync_every)?,
+            turn,
+        ))
     }
 
     /// Lets what was received take this checkpoint's place, durably and at once: after a crash the one or the other is
@@ -231,8 +257,6 @@ impl Checkpoint {
         );
         let (_turn, _) = here.take_turn()?;
         let (_their_turn, arrived) = there.take_turn()?;
-        here.install(arrived)?;
-        there.leave();
-        Ok(())
+        here.install(arrived, || there.leave())
     }
 }

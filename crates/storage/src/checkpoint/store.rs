@@ -11,6 +11,7 @@ use super::database::{Database, Place};
 use super::error::CheckpointError;
 use super::file::Fault;
 use super::handle::{Checkpoint, Ending, Shared};
+use super::values::Numbers;
 use crate::disk::{Disk, TEMPORARY};
 
 const PREFIX: &str = "checkpoint-";
@@ -20,6 +21,7 @@ const INCOMING: &str = ".incoming";
 /// The checkpoints in one folder. The folder may hold other things too. There must be one store a folder.
 pub struct CheckpointStore {
     disk: Arc<dyn Disk>,
+    numbers: Arc<Numbers>,
     options: CheckpointOptions,
     files: Arc<Files>,
 }
@@ -31,6 +33,8 @@ pub(super) struct Files(Mutex<BTreeMap<String, Known>>);
 /// What is known of a file for as long as the process runs.
 #[derive(Default)]
 struct Known {
+    /// It was opened before: what a crash left of values is gone.
+    is_swept: bool,
     handle: Weak<Shared>,
     ending: Ending,
 }
@@ -69,6 +73,7 @@ impl CheckpointStore {
         remove_leftovers(disk.as_ref());
         Self {
             disk,
+            numbers: Arc::default(),
             options,
             files: Arc::default(),
         }
@@ -76,7 +81,8 @@ impl CheckpointStore {
 
     fn place<'a>(&'a self, group: GroupId, name: &'a str) -> Place<'a> {
         Place {
-            disk: self.disk.as_ref(),
+            disk: &self.disk,
+            numbers: &self.numbers,
             group,
             options: self.options,
             name,
@@ -98,6 +104,9 @@ impl CheckpointStore {
             return Err(CheckpointError::of_fault(&name, &fault));
         }
         let database = self.open_or_make(group, &name, known)?;
+        if !std::mem::replace(&mut known.is_swept, true) {
+            database.values().sweep();
+        }
         Ok(self.hand_out(known, self.place(group, &name), None, database))
     }
 
@@ -143,8 +152,8 @@ impl CheckpointStore {
         incoming: Option<Arc<Files>>,
         database: Arc<Database>,
     ) -> Checkpoint {
-        let (disk, ending) = (Arc::clone(&self.disk), known.ending.clone());
-        let shared = Arc::new(Shared::new(disk, place, ending, incoming, database));
+        let shared = Shared::new(place, known.ending.clone(), incoming, database);
+        let shared = Arc::new(shared);
         known.handle = Arc::downgrade(&shared);
         Checkpoint { shared }
     }

@@ -4,12 +4,13 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::{Range, ReadOnlyTable, ReadTransaction, TableError};
+use redb::{AccessGuard, Range, ReadOnlyTable, ReadTransaction, TableError};
 
 use super::Table;
 use super::database::{Database, Definition, Meta};
 use super::error::CheckpointError;
 use super::handle::Shared;
+use super::values::{Files, Pointer};
 
 type Key = &'static [u8];
 type Value = &'static [u8];
@@ -22,6 +23,8 @@ pub struct View {
     // Before the database: it goes back there when it is dropped.
     transaction: Arc<ReadTransaction>,
     head: Option<Bytes>,
+    /// All that its rows point into.
+    files: Arc<Files>,
     database: Arc<Database>,
     /// SUBTLE: without it, a file whose handles are gone could be opened a second time, by a database that knows
     /// nothing of this view and writes over what it reads.
@@ -33,11 +36,12 @@ impl View {
         database: Arc<Database>,
         handle: Arc<Shared>,
     ) -> Result<Self, CheckpointError> {
-        let transaction = database.read()?;
+        let (transaction, files) = pin(&database)?;
         let meta = Meta::read(&transaction).map_err(database.failed("read"))?;
         Ok(Self {
             transaction: Arc::new(transaction),
             head: meta.head,
+            files,
             database,
             handle,
         })
@@ -54,11 +58,27 @@ impl View {
     /// # Errors
     /// [`CheckpointError::Corrupt`] names the file and the offset. Nothing damaged is ever returned.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, CheckpointError> {
-        let Some(rows) = self.open(table)? else {
+        if let Some(pointers) = table.pointers()
+            && let Some(pointer) = self.get_row(&pointers, key)?
+        {
+            return read(&self.database, &self.files, pointer.value()).map(Some);
+        }
+        if table.is_apart && !self.database.has_some_in_tree(table) {
             return Ok(None);
-        };
-        let row = rows.get(key).map_err(self.database.failed("read"))?;
+        }
+        let row = self.get_row(table.name(), key)?;
         Ok(row.map(|row| Bytes::copy_from_slice(row.value())))
+    }
+
+    fn get_row(
+        &self,
+        table: &str,
+        key: &[u8],
+    ) -> Result<Option<AccessGuard<'static, Value>>, CheckpointError> {
+        match self.open(table)? {
+            Some(rows) => rows.get(key).map_err(self.database.failed("read")),
+            None => Ok(None),
+        }
     }
 
     /// The rows of a table whose keys are in a range, by rising key: `..` for all, or two bounds,
@@ -72,23 +92,40 @@ impl View {
         range: impl RangeBounds<[u8]>,
     ) -> Result<Rows, CheckpointError> {
         let bounds = (range.start_bound(), range.end_bound());
-        let rows = match self.open(table)? {
-            Some(rows) if !is_empty(bounds) => rows
-                .range::<&[u8]>(bounds)
-                .map(Some)
-                .map_err(self.database.failed("read"))?,
-            Some(_) | None => None,
+        let pointers = match table.pointers() {
+            Some(pointers) => self.range(&pointers, bounds)?,
+            None => None,
+        };
+        let whole = match table.is_apart && !self.database.has_some_in_tree(table) {
+            true => None,
+            false => self.range(table.name(), bounds)?,
         };
         Ok(Rows {
-            rows,
+            whole: Ahead::new(whole),
+            pointers: Ahead::new(pointers),
+            files: Arc::clone(&self.files),
             database: Arc::clone(&self.database),
             _handle: Arc::clone(&self.handle),
         })
     }
 
-    fn open(&self, table: Table) -> Result<Option<ReadOnlyTable<Key, Value>>, CheckpointError> {
+    fn range(
+        &self,
+        table: &str,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+    ) -> Result<Option<Range<'static, Key, Value>>, CheckpointError> {
+        match self.open(table)? {
+            Some(rows) if !is_empty(bounds) => {
+                let range = rows.range::<&[u8]>(bounds);
+                range.map(Some).map_err(self.database.failed("read"))
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    fn open(&self, table: &str) -> Result<Option<ReadOnlyTable<Key, Value>>, CheckpointError> {
         self.database.check()?;
-        match self.transaction.open_table(Definition::new(table.name())) {
+        match self.transaction.open_table(Definition::new(table)) {
             Ok(rows) => Ok(Some(rows)),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
             Err(error) => Err(self.database.failed("read")(error)),
@@ -106,12 +143,78 @@ fn is_empty(bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> bool {
     }
 }
 
+/// A transaction, and the files that were there as of its commit.
+///
+/// A file is among them before the commit that first points into it, and after the last one that does. So if they are
+/// the same before the transaction and after, they are all that it can want.
+fn pin(database: &Database) -> Result<(ReadTransaction, Arc<Files>), CheckpointError> {
+    loop {
+        let files = database.values().files();
+        let transaction = database.read()?;
+        if Arc::ptr_eq(&files, &database.values().files()) {
+            return Ok((transaction, files));
+        }
+    }
+}
+
+/// The value that a row points to.
+fn read(database: &Database, files: &Files, pointer: &[u8]) -> Result<Bytes, CheckpointError> {
+    let pointer = Pointer::decode(pointer).map_err(database.failed("read"))?;
+    let value = files.read(&pointer);
+    value.map_err(|fault| database.spoilt(fault))
+}
+
 /// The rows that a scan finds. Ends after the first error.
 pub struct Rows {
-    rows: Option<Range<'static, Key, Value>>,
+    /// With their values.
+    whole: Ahead,
+    /// Those that point to their values.
+    pointers: Ahead,
+    files: Arc<Files>,
     database: Arc<Database>,
     /// As in a view.
     _handle: Arc<Shared>,
+}
+
+type Row = (AccessGuard<'static, Key>, AccessGuard<'static, Value>);
+
+/// A range, and the row that comes next.
+struct Ahead {
+    next: Option<Result<Row, redb::StorageError>>,
+    rest: Option<Range<'static, Key, Value>>,
+}
+
+impl Ahead {
+    fn new(rest: Option<Range<'static, Key, Value>>) -> Self {
+        let mut ahead = Self { next: None, rest };
+        ahead.step();
+        ahead
+    }
+
+    fn step(&mut self) {
+        self.next = self.rest.as_mut().and_then(Iterator::next);
+    }
+
+    fn take(&mut self) -> Option<Result<Row, redb::StorageError>> {
+        let next = self.next.take();
+        self.step();
+        next
+    }
+
+    /// The key of the next row; none when there is none, or it cannot be read.
+    fn key(&self) -> Option<&[u8]> {
+        let (key, _) = self.next.as_ref()?.as_ref().ok()?;
+        Some(key.value())
+    }
+
+    /// Whether this one's turn comes before another's. A row that cannot be read comes first, and ends both.
+    fn is_before(&self, other: &Self) -> bool {
+        match (&self.next, &other.next) {
+            (None, _) => false,
+            (Some(_), None) | (Some(Err(_)), _) => true,
+            (Some(Ok(_)), Some(_)) => self.key() < other.key(),
+        }
+    }
 }
 
 impl Iterator for Rows {
@@ -120,7 +223,7 @@ impl Iterator for Rows {
     fn next(&mut self) -> Option<Self::Item> {
         let row = self.database.check().and_then(|()| self.step());
         if row.is_err() {
-            self.rows = None;
+            (self.whole, self.pointers) = (Ahead::new(None), Ahead::new(None));
         }
         row.transpose()
     }
@@ -128,13 +231,19 @@ impl Iterator for Rows {
 
 impl Rows {
     fn step(&mut self) -> Result<Option<(Bytes, Bytes)>, CheckpointError> {
-        let Some(row) = self.rows.as_mut().and_then(Iterator::next) else {
+        let is_whole = self.whole.is_before(&self.pointers);
+        let next = match is_whole {
+            true => self.whole.take(),
+            false => self.pointers.take(),
+        };
+        let Some(row) = next else {
             return Ok(None);
         };
         let (key, value) = row.map_err(self.database.failed("read"))?;
-        Ok(Some((
-            Bytes::copy_from_slice(key.value()),
-            Bytes::copy_from_slice(value.value()),
-        )))
+        let value = match is_whole {
+            true => Bytes::copy_from_slice(value.value()),
+            false => read(&self.database, &self.files, value.value())?,
+        };
+        Ok(Some((Bytes::copy_from_slice(key.value()), value)))
     }
 }

@@ -8,7 +8,9 @@ use leasehold_storage::{
     Checkpoint, CheckpointError, CheckpointStore, MemoryDisk, Rows, Table, View, Writing,
 };
 
-use crate::support::{FILE, JOBS, Model, PAYLOADS, change, each_disk, group, key, open, small};
+use crate::support::{
+    FILE, JOBS, Model, PAYLOADS, change, each_disk, group, key, names, open, small,
+};
 
 const fn is_send_and_sync<T: Send + Sync>() {}
 const fn is_send<T: Send + 'static>() {}
@@ -30,7 +32,7 @@ fn checkpoint_that_was_never_committed_is_empty() {
         assert_eq!(view.head(), None);
         assert_eq!(view.get(JOBS, b"a").unwrap(), None);
         assert!(view.scan(JOBS, ..).unwrap().next().is_none());
-        assert_eq!(disk.list().unwrap(), [FILE]);
+        assert_eq!(names(disk.as_ref()), [FILE]);
     });
 }
 

@@ -2,7 +2,9 @@
 
 use leasehold_storage::{Checkpoint, CheckpointError, Disk, MemoryDisk, OpenMode};
 
-use crate::support::{FILE, INCOMING, JOBS, Model, PAYLOADS, change, group, key, open, store};
+use crate::support::{
+    FILE, INCOMING, JOBS, Model, PAYLOADS, change, group, key, names, open, store,
+};
 
 /// Models that may be found: the last acknowledged, and what was under way.
 struct Expected {
@@ -204,7 +206,7 @@ fn crash_between_a_replacement_and_its_folder_sync_leaves_the_old_checkpoint_or_
         assert!(old.is(&found) || new.is(&found), "seed {seed}");
         olds += u32::from(old.is(&found));
         news += u32::from(new.is(&found));
-        assert_eq!(disk.list().unwrap(), [FILE], "seed {seed}");
+        assert_eq!(names(&disk), [FILE], "seed {seed}");
     }
     assert!(olds > 0 && news > 0, "{olds} {news}");
 }
@@ -219,8 +221,8 @@ fn crash_in_any_sync_of_a_commit_over_many_runs_of_blocks_leaves_the_old_commit_
         for number in (0..60_u64).filter(|number| number % 3 != version) {
             let row =
                 crate::support::value(number, version, 30_000 + (number % 60) as usize * 3_000);
-            writing.put(PAYLOADS, &key(number), &row)?;
-            next.put(PAYLOADS, key(number), row);
+            writing.put(JOBS, &key(number), &row)?;
+            next.put(JOBS, key(number), row);
         }
         next.head = Some(key(version));
         let committed = writing.commit(&key(version));

@@ -11,3 +11,4 @@ mod readers;
 mod replacing;
 mod space;
 mod support;
+mod values;

@@ -23,6 +23,7 @@ enum Step {
     View,
     DropViews,
     Compact,
+    Gather,
     Replace,
     Restart,
     Crash {
@@ -46,6 +47,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => Just(Step::View),
         1 => Just(Step::DropViews),
         1 => Just(Step::Compact),
+        2 => Just(Step::Gather),
         1 => Just(Step::Replace),
         1 => Just(Step::Restart),
         1 => any::<u64>().prop_map(|seed| Step::Crash { seed }),
@@ -152,6 +154,7 @@ impl World {
             }
             Step::DropViews => self.views.clear(),
             Step::Compact => drop(self.checkpoint.compact_if_worth().unwrap()),
+            Step::Gather => drop(self.checkpoint.gather_if_worth().unwrap()),
             Step::Replace => self.replace(),
             Step::Restart => self.restart(),
             Step::Crash { seed } => {

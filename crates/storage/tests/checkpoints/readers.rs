@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use leasehold_storage::{Checkpoint, CheckpointStore, View};
 
-use crate::support::{PAYLOADS, each_disk, group, key, small, value};
+use crate::support::{JOBS, PAYLOADS, each_disk, group, key, small, value};
 
 const ROWS: u64 = 60;
 
@@ -22,9 +22,9 @@ fn write(checkpoint: &Checkpoint, version: u64) {
     for number in ROWS..20 * ROWS {
         let (key, is_there) = (key(number), version % 4 == 1);
         let done = if is_there {
-            writing.put(PAYLOADS, &key, &[1; 400])
+            writing.put(JOBS, &key, &[1; 400])
         } else {
-            writing.remove(PAYLOADS, &key)
+            writing.remove(JOBS, &key)
         };
         done.unwrap();
     }
@@ -74,6 +74,7 @@ fn reader_sees_one_commit_while_others_write_replace_and_compact() {
                 } else {
                     write(&checkpoint, version);
                 }
+                let _gathered = checkpoint.gather_if_worth().unwrap();
                 compactions += u32::from(checkpoint.compact_if_worth().unwrap());
             }
             is_over.store(true, Ordering::Relaxed);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leasehold_storage::{CheckpointError, CheckpointStore, Disk, MemoryDisk, OpenMode};
 
-use crate::support::{FILE, INCOMING, Model, change, each_disk, group, open, small, store};
+use crate::support::{FILE, INCOMING, Model, change, each_disk, group, names, open, small, store};
 
 const TEMPORARY: &str = "checkpoint-g3.tmp";
 
@@ -36,7 +36,7 @@ fn replaced_checkpoint_shows_the_new_rows_and_its_views_the_old() {
             model.assert_is(&clone.view().unwrap());
             assert!(is_gone(incoming.view()) && is_gone(incoming.begin()));
             assert!(is_gone(checkpoint.replace_by(&incoming)));
-            assert_eq!(disk.list().unwrap(), [FILE]);
+            assert_eq!(names(disk.as_ref()), [FILE]);
         }
         change(&clone, &mut model, 99, 50).unwrap();
         model.assert_is(&checkpoint.view().unwrap());
@@ -100,7 +100,7 @@ fn received_checkpoint_that_is_given_up_leaves_no_file() {
         change(&incoming, &mut model, 1, 80).unwrap();
         let view = incoming.view().unwrap();
         drop(incoming);
-        assert_eq!(disk.list().unwrap(), [FILE, INCOMING]);
+        assert_eq!(names(disk.as_ref()), [FILE, INCOMING]);
         model.assert_is(&view);
         drop(view);
         assert_eq!(disk.list().unwrap(), [FILE]);
@@ -108,7 +108,7 @@ fn received_checkpoint_that_is_given_up_leaves_no_file() {
         change(&incoming, &mut Model::default(), 2, 80).unwrap();
         checkpoint.replace_by(&incoming).unwrap();
         drop((incoming, store));
-        assert_eq!(disk.list().unwrap(), [FILE]);
+        assert_eq!(names(disk.as_ref()), [FILE]);
     });
 }
 
@@ -140,8 +140,5 @@ fn leftovers_of_checkpoints_are_removed_and_other_files_are_not() {
     }
     let checkpoint = open(&disk);
     model.assert_is(&checkpoint.view().unwrap());
-    assert_eq!(
-        disk.list().unwrap(),
-        ["checkpoint-g1", FILE, "snapshot-g1.tmp"]
-    );
+    assert_eq!(names(&disk), ["checkpoint-g1", FILE, "snapshot-g1.tmp"]);
 }

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use leasehold_storage::{CheckpointError, CheckpointStore, Disk, MemoryDisk, OsDisk};
 
 use crate::support::{
-    FILE, JOBS, Model, PAYLOADS, change, each_disk, group, key, length, open, small, value,
+    FILE, JOBS, Model, PAYLOADS, TABLES, change, each_disk, group, key, length, names, open, small,
+    used, value, value_files,
 };
 
 /// Some megabytes, all but a few rows of which go away again.
 fn mostly_removed(checkpoint: &leasehold_storage::Checkpoint) -> Model {
     let mut model = Model::default();
     for version in 0..8 {
-        change(checkpoint, &mut model, version, 200).unwrap();
+        change(checkpoint, &mut model, version, 500).unwrap();
     }
     let mut writing = checkpoint.begin().unwrap();
-    for number in (0..1600).filter(|number| number % 100 != 99) {
+    for number in (0..4000).filter(|number| number % 100 != 99) {
         for table in [JOBS, PAYLOADS] {
             writing.remove(table, &key(number)).unwrap();
             model.remove(table, &key(number));
@@ -38,7 +39,7 @@ fn file_that_is_mostly_free_space_is_compacted_and_keeps_its_rows() {
         assert!(after * 4 < before, "{before} {after}");
         model.assert_is(&view);
         model.assert_is(&checkpoint.view().unwrap());
-        assert_eq!(disk.list().unwrap(), [FILE]);
+        assert_eq!(names(disk.as_ref()), [FILE]);
         assert!(!checkpoint.compact_if_worth().unwrap());
         change(&checkpoint, &mut model, 8, 100).unwrap();
         drop((checkpoint, store));
@@ -79,14 +80,13 @@ fn compaction_without_room_says_so_and_leaves_the_checkpoint_as_it_was() {
     let checkpoint = open(&disk);
     let mut model = mostly_removed(&checkpoint);
     for room in [0, 4096, 100_000] {
-        let used = length(&disk);
-        disk.set_capacity(Some(used + room));
+        disk.set_capacity(Some(used(&disk) + room));
         let error = checkpoint.compact_if_worth().unwrap_err();
         assert!(
             matches!(error, CheckpointError::Full { .. }),
             "{room}: {error}"
         );
-        assert_eq!(disk.list().unwrap(), [FILE]);
+        assert_eq!(names(&disk), [FILE]);
         model.assert_is(&checkpoint.view().unwrap());
     }
     disk.set_capacity(None);
@@ -103,12 +103,14 @@ fn room_of_removed_rows_is_used_again() {
         let mut writing = checkpoint.begin().unwrap();
         for number in 0..500 {
             let old = round.saturating_sub(1) * 500 + number;
-            writing.remove(PAYLOADS, &key(old)).unwrap();
             let new = round * 500 + number;
-            writing.put(PAYLOADS, &key(new), &[3; 1000]).unwrap();
+            for table in TABLES {
+                writing.remove(table, &key(old)).unwrap();
+                writing.put(table, &key(new), &[3; 1000]).unwrap();
+            }
         }
         writing.commit(b"head").unwrap();
-        lengths.push(length(&disk));
+        lengths.push((length(&disk), used(&disk)));
     }
     assert_eq!(lengths[4], lengths[11], "{lengths:?}");
 }
@@ -117,15 +119,19 @@ fn room_of_removed_rows_is_used_again() {
 fn file_takes_little_more_on_the_disk_than_its_pages() {
     use std::os::unix::fs::MetadataExt as _;
     let folder = tempfile::tempdir().unwrap();
-    let disk = OsDisk::open(folder.path()).unwrap();
-    let store = CheckpointStore::new(Arc::new(disk), small());
+    let disk = Arc::new(OsDisk::open(folder.path()).unwrap());
+    let store = CheckpointStore::new(Arc::clone(&disk) as Arc<dyn Disk>, small());
     let checkpoint = store.open(group()).unwrap();
     let mut writing = checkpoint.begin().unwrap();
     for number in 0..8000 {
         let row = value(number, 1, 1000);
-        writing.put(PAYLOADS, &key(number), &row).unwrap();
+        for table in TABLES {
+            writing.put(table, &key(number), &row).unwrap();
+        }
     }
     writing.commit(b"head").unwrap();
-    let taken = folder.path().join(FILE).metadata().unwrap().blocks() * 512;
-    assert!((8_000_000..16_000_000).contains(&taken), "{taken}");
+    let taken = |name| folder.path().join(name).metadata().unwrap().blocks() * 512;
+    assert!((8_000_000..16_000_000).contains(&taken(FILE.to_owned())));
+    let values: u64 = value_files(disk.as_ref()).into_iter().map(taken).sum();
+    assert!((8_000_000..9_000_000).contains(&values), "{values}");
 }

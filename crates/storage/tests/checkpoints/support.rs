@@ -11,10 +11,11 @@ use leasehold_storage::{
 use leasehold_types::GroupId;
 
 pub(crate) const JOBS: Table = Table::new("jobs");
-pub(crate) const PAYLOADS: Table = Table::new("payloads");
+pub(crate) const PAYLOADS: Table = Table::new("payloads").apart();
 pub(crate) const TABLES: [Table; 2] = [JOBS, PAYLOADS];
 
 pub(crate) const FILE: &str = "checkpoint-g3";
+pub(crate) const VALUES: &str = ".values-";
 pub(crate) const INCOMING: &str = "checkpoint-g3.incoming";
 
 pub(crate) fn group() -> GroupId {
@@ -27,6 +28,7 @@ pub(crate) fn small() -> CheckpointOptions {
         cache_bytes: 128 * 1024,
         sync_every: 32 * 1024,
         compact_from: 512 * 1024,
+        value_file_bytes: 48 * 1024,
     }
 }
 
@@ -115,6 +117,28 @@ pub(crate) fn value(key: u64, version: u64, length: usize) -> Bytes {
     }
     bytes.truncate(length);
     bytes.into()
+}
+
+/// The names on a disk but for those of value files.
+pub(crate) fn names(disk: &dyn Disk) -> Vec<String> {
+    let names = disk.list().unwrap().into_iter();
+    names.filter(|name| !name.contains(VALUES)).collect()
+}
+
+/// The value files on a disk.
+pub(crate) fn value_files(disk: &dyn Disk) -> Vec<String> {
+    let names = disk.list().unwrap().into_iter();
+    names.filter(|name| name.contains(VALUES)).collect()
+}
+
+/// Bytes that all files on a disk take.
+pub(crate) fn used(disk: &dyn Disk) -> u64 {
+    let length = |name: &String| disk.open(name, OpenMode::Existing).unwrap().length();
+    disk.list()
+        .unwrap()
+        .iter()
+        .map(|name| length(name).unwrap())
+        .sum()
 }
 
 /// Length of the group's file.

@@ -24,14 +24,16 @@ pub(in crate::checkpoint) enum Fault {
     },
     /// A sync failed: what is on the disk is not known.
     Sync { source: Arc<io::Error> },
+    /// Of another file, which it cannot do without.
+    Of { file: Arc<str>, fault: Box<Self> },
 }
 
 impl Fault {
-    pub(super) const fn corrupt(offset: u64, reason: &'static str) -> Self {
+    pub(in crate::checkpoint) const fn corrupt(offset: u64, reason: &'static str) -> Self {
         Self::Corrupt { offset, reason }
     }
 
-    pub(super) fn io(action: &'static str, error: io::Error) -> Self {
+    pub(in crate::checkpoint) fn io(action: &'static str, error: io::Error) -> Self {
         if is_for_space(error.kind()) {
             let source = Arc::new(error);
             return Self::Full { action, source };
@@ -45,6 +47,38 @@ impl Fault {
         Self::Sync { source }
     }
 
+    /// The same of another file.
+    pub(in crate::checkpoint) fn of(self, file: &Arc<str>) -> Self {
+        Self::Of {
+            file: Arc::clone(file),
+            fault: Box::new(self),
+        }
+    }
+
+    /// Whether there was no room.
+    pub(in crate::checkpoint) fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Of { fault, .. } => fault.is_full(),
+            Self::Corrupt { .. }
+            | Self::NewerFormat { .. }
+            | Self::Io { .. }
+            | Self::Sync { .. } => false,
+        }
+    }
+
+    /// Whether a sync failed.
+    pub(in crate::checkpoint) fn is_of_sync(&self) -> bool {
+        match self {
+            Self::Sync { .. } => true,
+            Self::Of { fault, .. } => fault.is_of_sync(),
+            Self::Corrupt { .. }
+            | Self::NewerFormat { .. }
+            | Self::Io { .. }
+            | Self::Full { .. } => false,
+        }
+    }
+
     /// The same for redb, which passes it up or not: what we report is taken from the file, not from there.
     pub(super) fn to_io(&self) -> io::Error {
         match self {
@@ -53,6 +87,7 @@ impl Fault {
             Self::Io { source, .. } | Self::Full { source, .. } | Self::Sync { source } => {
                 again(source)
             }
+            Self::Of { fault, .. } => fault.to_io(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The two small things in a checkpoint's file that are no blocks of content: its own head, and redb's header.
 //!
-//! The head says what the file is: magic (8), format (4), group (4), checksum (4). It is written once, before the
-//! file has its name.
+//! The head says what the file is: magic (8), format (4), group (4), checksum (4). It is written before the file has its
+//! name, and again when a later version first opens it.
 //!
 //! redb's header is the one place that is written over while it is in use: it names the commit that counts. Its
 //! checksum therefore cannot lie in another sector, or a crash between the two would make a good file unreadable. Both
@@ -13,8 +13,9 @@
 
 use leasehold_types::GroupId;
 
-/// The format that this version writes, and the newest that it reads.
-pub const CHECKPOINT_FORMAT: u32 = 1;
+/// The format that this version writes, and the newest that it reads. Since 2 there may be values in files of their own,
+/// which a version that knows only 1 would not miss.
+pub const CHECKPOINT_FORMAT: u32 = 2;
 const MAGIC: [u8; 8] = *b"LEASECKP";
 /// Length of a file's own head.
 pub(super) const HEAD: usize = 20;
@@ -47,7 +48,8 @@ pub(super) fn encode_head(group: GroupId, format: u32) -> [u8; HEAD] {
     head
 }
 
-pub(super) fn check_head(head: &[u8; HEAD], group: GroupId) -> Result<(), HeadError> {
+/// The format of a file that is this group's.
+pub(super) fn check_head(head: &[u8; HEAD], group: GroupId) -> Result<u32, HeadError> {
     let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("4 bytes"));
     if head[..8] != MAGIC || number(16) != crc32fast::hash(&head[..16]) {
         return Err(HeadError::Damaged);
@@ -58,7 +60,7 @@ pub(super) fn check_head(head: &[u8; HEAD], group: GroupId) -> Result<(), HeadEr
     if number(12) != group.get() {
         return Err(HeadError::OtherGroup);
     }
-    Ok(())
+    Ok(number(8))
 }
 
 /// redb's header, and what stands beside it.
@@ -123,7 +125,7 @@ mod tests {
     fn head_of_another_format_group_or_kind_is_told_apart() {
         let group = GroupId::new(3);
         let head = encode_head(group, CHECKPOINT_FORMAT);
-        assert_eq!(check_head(&head, group), Ok(()));
+        assert_eq!(check_head(&head, group), Ok(CHECKPOINT_FORMAT));
         let other = check_head(&head, GroupId::new(4));
         assert_eq!(other, Err(HeadError::OtherGroup));
         let newer = check_head(&encode_head(group, 7), group);

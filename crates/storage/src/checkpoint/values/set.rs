@@ -1,0 +1,214 @@
+//! The value files that a checkpoint has now.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use leasehold_types::GroupId;
+
+use super::extent::{Extent, Extents};
+use super::file::ValueFile;
+use super::numbers::{Numbers, name, on_disk};
+use super::pointer::Pointer;
+use crate::checkpoint::file::Fault;
+use crate::disk::Disk;
+
+/// Open value files, by number.
+#[derive(Clone, Default)]
+pub(in crate::checkpoint) struct Files(BTreeMap<u64, Arc<ValueFile>>);
+
+impl Files {
+    /// The value that a pointer of a commit points to.
+    pub(in crate::checkpoint) fn read(&self, pointer: &Pointer) -> Result<Bytes, Fault> {
+        let missing = || Fault::corrupt(0, "a row points into a value file that is not there");
+        self.0.get(&pointer.file).ok_or_else(missing)?.read(pointer)
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<Arc<ValueFile>> {
+        self.0.get(&number).cloned()
+    }
+
+    /// Those that another has not.
+    fn without(&self, other: &Self) -> Vec<u64> {
+        let numbers = self.0.keys().copied();
+        numbers
+            .filter(|number| !other.0.contains_key(number))
+            .collect()
+    }
+}
+
+/// How many value files there are at most, about: with more in them they are longer.
+const FILES: u64 = 64;
+
+/// See the module.
+pub(in crate::checkpoint) struct ValueSet {
+    disk: Arc<dyn Disk>,
+    numbers: Arc<Numbers>,
+    group: GroupId,
+    file_bytes: u64,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Those of the last commit, and those of a change under way.
+    files: Arc<Files>,
+    /// As of the last commit.
+    extents: Arc<Extents>,
+}
+
+impl ValueSet {
+    /// Opens the files of a commit. A new one is begun after so many bytes.
+    pub(in crate::checkpoint) fn open(
+        disk: &Arc<dyn Disk>,
+        numbers: &Arc<Numbers>,
+        group: GroupId,
+        file_bytes: u64,
+        extents: Extents,
+    ) -> Result<Self, Fault> {
+        let open = |(number, extent): (&u64, &Extent)| {
+            let file = ValueFile::open(disk.as_ref(), group, *number, extent.end)?;
+            Ok((*number, Arc::new(file)))
+        };
+        let files = extents.iter().map(open).collect::<Result<_, Fault>>()?;
+        Ok(Self {
+            disk: Arc::clone(disk),
+            numbers: Arc::clone(numbers),
+            group,
+            file_bytes,
+            known: Mutex::new(Known {
+                files: Arc::new(Files(files)),
+                extents: Arc::new(extents),
+            }),
+        })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().expect("no holder of this lock panics")
+    }
+
+    /// All that a view may read. Another one whenever a file comes or goes.
+    pub(in crate::checkpoint) fn files(&self) -> Arc<Files> {
+        Arc::clone(&self.known().files)
+    }
+
+    /// As of the last commit.
+    pub(super) fn extents(&self) -> Arc<Extents> {
+        Arc::clone(&self.known().extents)
+    }
+
+    /// Takes over what another set has: the rows that point there were copied.
+    pub(in crate::checkpoint) fn take_over(&self, other: &Self) {
+        let (files, extents) = (other.files(), other.extents());
+        *self.known() = Known { files, extents };
+    }
+
+    /// From how many bytes on a file is full.
+    pub(super) fn full_from(&self) -> u64 {
+        let ends = self
+            .extents()
+            .values()
+            .map(|extent| extent.end)
+            .sum::<u64>();
+        self.file_bytes.max(ends / FILES)
+    }
+
+    /// Begins a file; the name is not durable yet.
+    pub(super) fn create(&self) -> Result<Arc<ValueFile>, Fault> {
+        let number = self.numbers.next(self.disk.as_ref());
+        let number = number.map_err(|error| Fault::io("number", error))?;
+        let file = ValueFile::create(self.disk.as_ref(), self.group, number)?;
+        let file = Arc::new(file);
+        let mut known = self.known();
+        let _ = Arc::make_mut(&mut known.files)
+            .0
+            .insert(number, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Makes the names of new files durable.
+    pub(super) fn sync_names(&self) -> Result<(), Fault> {
+        self.disk.sync_folder().map_err(Fault::of_failed_sync)
+    }
+
+    /// A commit counts: lets go of files in which it wants nothing.
+    pub(super) fn commit(&self, extents: Extents) {
+        let gone: Vec<u64> = {
+            let mut known = self.known();
+            let files = known.files.0.keys().copied();
+            let gone = files.filter(|file| !extents.contains_key(file)).collect();
+            known.extents = Arc::new(extents);
+            gone
+        };
+        self.remove(&gone);
+    }
+
+    /// Removes files that no commit names.
+    pub(in crate::checkpoint) fn remove(&self, gone: &[u64]) {
+        if gone.is_empty() {
+            return;
+        }
+        let mut known = self.known();
+        let files = Arc::make_mut(&mut known.files);
+        files.0.retain(|number, _| !gone.contains(number));
+        drop(known);
+        gone.iter().for_each(|number| self.remove_name(*number));
+    }
+
+    /// It may be there again after a crash; then it is removed when the checkpoint is opened.
+    fn remove_name(&self, number: u64) {
+        let name = name(self.group, number);
+        if let Err(error) = self.disk.remove(&name) {
+            tracing::warn!(file = name, %error, "cannot remove a value file");
+        }
+    }
+
+    /// Removes what this set has and another that took its place has not.
+    pub(in crate::checkpoint) fn give_way_to(&self, other: &Self) {
+        let gone = self.files().without(&other.files());
+        self.remove(&gone);
+    }
+
+    /// Removes all files: the checkpoint was given up.
+    pub(in crate::checkpoint) fn give_up(&self) {
+        let gone = self.files().without(&Files::default());
+        self.remove(&gone);
+    }
+
+    /// Removes files of the group that a crash left and no commit names. Nothing else of the group may be in use.
+    pub(in crate::checkpoint) fn sweep(&self) {
+        let swept = on_disk(self.disk.as_ref(), self.group).map(|numbers| {
+            let files = self.files();
+            let orphans = numbers
+                .into_iter()
+                .filter(|number| !files.0.contains_key(number));
+            orphans.for_each(|number| self.remove_name(number));
+        });
+        if let Err(error) = swept {
+            tracing::warn!(group = %self.group, %error, "cannot look for value files that a crash left");
+        }
+    }
+
+    /// Whether a file is worth being emptied.
+    pub(in crate::checkpoint) fn is_sparse(&self) -> bool {
+        self.sparsest().is_some()
+    }
+
+    /// The file that is worth being emptied most, if any is: its values then lie with others, and it goes. That is so
+    /// while more is dead than alive, beside what comes and goes by itself.
+    pub(super) fn sparsest(&self) -> Option<u64> {
+        let extents = self.extents();
+        let live: u64 = extents.values().map(|extent| extent.live).sum();
+        let dead: u64 = extents.values().map(Extent::dead).sum();
+        if dead <= live + COMING_AND_GOING * self.file_bytes {
+            return None;
+        }
+        // As parts of 65 536, so that whole numbers do.
+        let part = |extent: &Extent| (extent.live << 16) / extent.end.max(1);
+        let sparsest = extents.iter().min_by_key(|(_, extent)| part(extent));
+        sparsest.map(|(number, _)| *number)
+    }
+}
+
+/// So many files' worth of dead values go by themselves, with their neighbours.
+const COMING_AND_GOING: u64 = 3;
