@@ -329,12 +329,22 @@ impl<M: Machine> Keeper<M> {
 
     /// Gives back room that the file no longer needs, if that is worth it.
     pub(crate) fn compact(&self) {
+        self.tidy("checkpoint not compacted", Checkpoint::compact_if_worth);
+    }
+
+    /// Moves values together that outlived their neighbours, if that is worth it: a step of it at a time, since it is
+    /// looked at with every checkpoint.
+    pub(crate) fn gather(&self) {
+        self.tidy("values not gathered", Checkpoint::gather_if_worth);
+    }
+
+    fn tidy(&self, not_done: &str, work: fn(&Checkpoint) -> Result<bool, CheckpointError>) {
         let progress = self.progress();
         if self.is_closed() {
             return;
         }
-        if let Ok(Err(error)) = self.guarded(|| self.checkpoint.compact_if_worth()) {
-            tracing::warn!(group = %self.group, %error, "checkpoint not compacted");
+        if let Ok(Err(error)) = self.guarded(|| work(&self.checkpoint)) {
+            tracing::warn!(group = %self.group, %error, "{not_done}");
         }
         drop(progress);
     }

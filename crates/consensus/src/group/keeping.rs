@@ -91,7 +91,12 @@ impl<M: Machine> Keeping<M> {
     /// Takes a checkpoint if anything changed, tells openraft of it, and purges the log behind it.
     async fn keep(&mut self) -> Kept {
         let keeper = Arc::clone(&self.keeper);
-        let written = elsewhere(move || keeper.write()).await;
+        let written = elsewhere(move || {
+            let written = keeper.write();
+            keeper.gather();
+            written
+        });
+        let written = written.await;
         match written {
             Ok(Standing {
                 untold: Some(covered),

@@ -28,9 +28,9 @@ const HEAD: Table = Table::new("shard");
 /// By the number of the run: what is kept of its arrivals.
 const RUNS: Table = Table::new("runs");
 /// Bundles, by the place of the first job of each in the order of arrival.
-const PAYLOADS: Table = Table::new("payloads");
+const PAYLOADS: Table = Table::new("payloads").apart();
 /// As payloads.
-const RESULTS: Table = Table::new("results");
+const RESULTS: Table = Table::new("results").apart();
 /// By the number of the run and of the pack.
 const ATTEMPTS: Table = Table::new("attempts");
 

@@ -10,6 +10,8 @@ use leasehold_server::seam::Seam;
 use leasehold_storage::{Disk, MemoryDisk};
 use leasehold_types::ShardId;
 
+use tonic::Status;
+
 use crate::caller::Caller;
 use crate::nodes::{Place, in_time, until, until_checkpointed};
 use crate::{knows_queue, new_job, start};
@@ -36,7 +38,7 @@ async fn stopped(place: &Place) -> (MemoryDisk, Jobs) {
     for _ in 0..3 {
         caller.submit(new_job("")).await.unwrap();
     }
-    let jobs = all_jobs(&mut caller).await;
+    let jobs = all_jobs(&mut caller).await.unwrap();
     drop(caller);
     in_time(node.stop()).await;
     await_let_go(&used).await;
@@ -54,7 +56,7 @@ async fn await_let_go(disk: &Arc<dyn Disk>) {
 }
 
 /// Every job with its state and result.
-async fn all_jobs(caller: &mut Caller) -> Jobs {
+async fn all_jobs(caller: &mut Caller) -> Result<Jobs, Status> {
     let mut all = Vec::new();
     for job in caller.list("default").await {
         let v1::Job {
@@ -62,11 +64,11 @@ async fn all_jobs(caller: &mut Caller) -> Jobs {
             state,
             done,
             ..
-        } = caller.job(&job.job_id).await;
+        } = caller.try_job(&job.job_id).await?;
         all.push((job_id, state, done.unwrap_or_default().result.into()));
     }
     all.sort();
-    all
+    Ok(all)
 }
 
 /// What comes of a start on a folder.
@@ -84,7 +86,11 @@ async fn come(place: &Place, disk: &MemoryDisk) -> Came {
     };
     in_time(node.ready()).await;
     let came = match node.shards().group(SHARD) {
-        Some(_) => Came::Served(all_jobs(&mut Caller::of(&node).await).await),
+        // A value is read when somebody wants it, and then named.
+        Some(_) => match all_jobs(&mut Caller::of(&node).await).await {
+            Ok(jobs) => Came::Served(jobs),
+            Err(status) => Came::Refused(status.message().to_owned()),
+        },
         None => Came::Closed,
     };
     in_time(node.halt()).await;

@@ -1,7 +1,8 @@
-//! The first format on disk is read for as long as this version says that it reads it.
+//! A format on disk is read for as long as this version says that it reads it.
 //!
-//! `fixtures/first-format` is a node's data folder as it was after a crash: a checkpoint of some jobs, and a log with
-//! more after it. It is made anew by
+//! Each of `fixtures` is a node's data folder as it was after a crash: a checkpoint of some jobs, and a log with more
+//! after it. `first-format` has payloads and results in the checkpoint's tree, `second-format` in files of their own. The
+//! newest is made anew by
 //!
 //! ```sh
 //! LEASEHOLD_FIXTURE=make cargo test -p leasehold-server --test first_format made_and_read
@@ -28,8 +29,12 @@ use nodes::{Place, in_time, until_checkpointed};
 
 const SHARD: ShardId = ShardId::new(1);
 
-fn fixture() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/first-format")
+/// That of this version.
+const NEWEST: &str = "second-format";
+
+fn fixture(name: &str) -> PathBuf {
+    let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    fixtures.join(name)
 }
 
 async fn check(folder: &Path) {
@@ -57,8 +62,8 @@ fn check_checkpoints(folder: &Path) {
         (metadata, Table::new("metadata")),
         (shard, Table::new("shard")),
         (shard, Table::new("runs")),
-        (shard, Table::new("payloads")),
-        (shard, Table::new("results")),
+        (shard, Table::new("payloads").apart()),
+        (shard, Table::new("results").apart()),
         (shard, Table::new("attempts")),
     ] {
         let rows = packed::rows(&place.data(), group, table);
@@ -89,7 +94,12 @@ async fn make(folder: &Path) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn folder_of_the_first_format_opens_with_every_job_result_key_and_policy() {
-    check(&fixture()).await;
+    check(&fixture("first-format")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn folder_of_the_second_format_opens_with_every_job_result_key_and_policy() {
+    check(&fixture("second-format")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,6 +108,6 @@ async fn folder_of_this_version_is_made_and_read() {
     make(folder.path()).await;
     check(folder.path()).await;
     if std::env::var("LEASEHOLD_FIXTURE").as_deref() == Ok("make") {
-        packed::copy(folder.path(), &fixture());
+        packed::copy(folder.path(), &fixture(NEWEST));
     }
 }

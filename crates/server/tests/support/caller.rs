@@ -8,6 +8,7 @@ use leasehold_api::v1::jobs_client::JobsClient;
 use leasehold_api::v1::submit_result::Result as Submitted;
 use leasehold_api::v1::workers_client::WorkersClient;
 use leasehold_server::node::Node;
+use tonic::Status;
 use tonic::transport::Channel;
 
 use crate::nodes::in_time;
@@ -57,9 +58,13 @@ impl Caller {
     }
 
     pub(crate) async fn job(&mut self, id: &str) -> v1::Job {
+        self.try_job(id).await.unwrap()
+    }
+
+    pub(crate) async fn try_job(&mut self, id: &str) -> Result<v1::Job, Status> {
         let job_id = id.to_owned();
-        let answer = in_time(self.jobs.get(v1::GetRequest { job_id })).await;
-        answer.unwrap().into_inner().job.unwrap()
+        let answer = in_time(self.jobs.get(v1::GetRequest { job_id })).await?;
+        Ok(answer.into_inner().job.unwrap())
     }
 
     /// Every job of a queue, without payloads, results and histories.

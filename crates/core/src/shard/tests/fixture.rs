@@ -69,7 +69,7 @@ pub(in crate::shard) fn submit(number: u8) -> Submit {
 
 /// Bytes that stand for a content. Some are as many as a bundle has, or more.
 pub(in crate::shard) fn bytes_of(content: u8) -> Bytes {
-    let length = [1, 300, 6_000, 20_000][usize::from(content % 4)];
+    let length = [1, 300, 6_000, 40_000][usize::from(content % 4)];
     Bytes::from(vec![content; length])
 }
 

@@ -11,9 +11,9 @@
 
 use super::run::{PLACES, RUN, place};
 
-/// Most bytes of a bundle of more than one part, with [`PART_BYTES`] for each: a row of 16 KiB, less what a page has
-/// beside the row. Pages come in powers of two, so a little more would take twice the room.
-pub const BUNDLE_BYTES: usize = 16 * 1024 - 64;
+/// Most bytes of a bundle of more than one part, with [`PART_BYTES`] for each: a whole run of payloads of 1 KiB, and not
+/// so much that reading one payload of a few kilobytes costs more for its neighbours than for itself.
+pub const BUNDLE_BYTES: usize = 32 * 1024;
 
 /// Most that a part takes in a bundle beside its own bytes.
 pub const PART_BYTES: usize = 10;
@@ -110,15 +110,16 @@ mod tests {
 
     #[test]
     fn bundle_is_filled_to_its_bound_and_no_further() {
-        assert_eq!(filled(&[1_010; 16]), [0; 16]);
-        assert_eq!(filled(&[1_011; 16])[14..], [0, 15]);
+        let sixteenth = BUNDLE_BYTES / 16 - PART_BYTES;
+        assert_eq!(filled(&[sixteenth; 16]), [0; 16]);
+        assert_eq!(filled(&[sixteenth + 1; 16])[14..], [0, 15]);
         let half = BUNDLE_BYTES / 2 - PART_BYTES;
         assert_eq!(filled(&[half, half, 1, half, half]), [0, 0, 2, 2, 4]);
     }
 
     #[test]
     fn part_larger_than_a_bundle_has_one_of_its_own() {
-        assert_eq!(filled(&[1, 20_000, 1, 20_000, 1]), [0, 1, 2, 3, 4]);
+        assert_eq!(filled(&[1, 40_000, 1, 40_000, 1]), [0, 1, 2, 3, 4]);
     }
 
     #[test]
