@@ -68,6 +68,22 @@ async fn node_on_a_disk_without_a_byte_left_ends_and_asks_for_room() {
 }
 
 /// Three regions, each shard with a voter in each.
+/// A disk whose syncs do not return while this is there: a test that fails must not hang with it.
+struct Hangs(MemoryDisk);
+
+impl Hangs {
+    fn from_now(disk: &MemoryDisk) -> Self {
+        disk.hold_syncs();
+        Self(disk.clone())
+    }
+}
+
+impl Drop for Hangs {
+    fn drop(&mut self) {
+        self.0.release_syncs();
+    }
+}
+
 async fn three() -> (Vec<Place>, Vec<MemoryDisk>, Vec<Node>) {
     let places: Vec<Place> = ["eu", "us", "ap"].into_iter().map(Place::new).collect();
     let disks: Vec<MemoryDisk> = places.iter().map(|_| MemoryDisk::new()).collect();
@@ -122,7 +138,7 @@ async fn leader_whose_disk_hangs_gives_its_shards_away_and_then_ends() {
     let (_places, disks, mut nodes) = three().await;
     let shard = ShardId::new(1);
     let hung = leader_of(&nodes, shard).await;
-    disks[hung].hold_syncs();
+    let hangs = Hangs::from_now(&disks[hung]);
     // Something has to wait for the disk.
     let waits = nodes[hung].cluster().clone();
     let waits = tokio::spawn(async move { waits.propose(create_queue("slow")).await });
@@ -139,7 +155,7 @@ async fn leader_whose_disk_hangs_gives_its_shards_away_and_then_ends() {
         matches!(&error, NodeError::DiskLost { reason, .. } if reason.contains("not synced in 10 s")),
         "{error}"
     );
-    disks[hung].release_syncs();
+    drop(hangs);
     waits.abort();
     in_time(nodes.remove(hung).stop()).await;
     for node in nodes {
