@@ -5,6 +5,7 @@ mod commands;
 mod demo;
 mod exec;
 mod exit;
+mod handles;
 mod output;
 mod processes;
 mod render;

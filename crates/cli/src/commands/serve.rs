@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::args::{LogFormatArg, ServeArgs, TimingsArg};
 use crate::exit::{Exit, Failure};
+use crate::handles;
 
 /// Longest that a node which cannot go on may take to stop.
 const WIND_DOWN: Duration = Duration::from_secs(10);
@@ -49,6 +50,7 @@ async fn wind_down(node: Node) {
 
 /// Opens the data folder and starts a node in it.
 pub(crate) async fn start(config: Config) -> Result<Node, Failure> {
+    handles::take_all();
     Node::open(config)
         .await
         .map_err(|error| chain(Exit::Refused, error))
