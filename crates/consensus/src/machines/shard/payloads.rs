@@ -1,8 +1,9 @@
 //! Payloads for the workers, read back from the checkpoint.
 //!
 //! Neighbours lie in one bundle and are mostly granted one after the other. So a bundle is read once for all that are
-//! wanted together, and what else was in it is kept until it is wanted. What is kept cannot be out of date: neither a
-//! job's payload nor its place in the order of arrival ever changes.
+//! wanted together, and what else was in it is kept until it is wanted. While bundles are wanted in their order, the next
+//! few are read along: a look at the disk costs more for the thread that takes it than for the bytes. What is kept cannot
+//! be out of date: neither a job's payload nor its place in the order of arrival ever changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,12 +12,17 @@ use bytes::Bytes;
 use leasehold_core::shard::ShardState;
 use leasehold_core::shard::dispatcher::StoredPayload;
 use leasehold_core::shard::job::Part;
+use leasehold_core::shard::state::RUN;
+use leasehold_storage::View;
 
-use super::stored::{Parts, StoredError, alone, bundle};
+use super::stored::{Parts, StoredError, alone, bundle, bundles_after};
 use crate::group::Group;
 
 /// Bytes of bundles of which something is kept.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bundles that are read along with one that was next in order.
+const AHEAD: usize = 3;
 
 /// Bytes that a bundle takes beside its parts, about: they may be empty.
 const BUNDLE_OVERHEAD: usize = 1024;
@@ -51,11 +57,9 @@ impl PayloadReader {
         if missing.is_empty() {
             return Ok(payloads);
         }
-        let look = move |view: &_| {
-            let look = |first: &u64| Ok((*first, bundle(view, Part::Payload, *first)?.into()));
-            missing.iter().map(look).collect()
-        };
-        let mut bundles: BTreeMap<u64, Unpacked> = self.group.read_stored(look).await?;
+        let ahead = self.kept().ahead_of(&missing);
+        let look = move |view: &_| look(view, &missing, ahead);
+        let mut bundles = self.group.read_stored(look).await?;
         fill(&mut payloads, jobs, &mut bundles);
         self.kept().put(bundles);
         Ok(payloads)
@@ -65,6 +69,25 @@ impl PayloadReader {
         // At worst a bundle is read again.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads some bundles, and so many that come after the last of them.
+pub(super) fn look(
+    view: &View,
+    wanted: &BTreeSet<u64>,
+    ahead: usize,
+) -> Result<BTreeMap<u64, Unpacked>, StoredError> {
+    let mut bundles = BTreeMap::new();
+    for first in wanted {
+        bundles.insert(*first, bundle(view, Part::Payload, *first)?.into());
+    }
+    if let Some(last) = wanted.last().filter(|_| ahead > 0) {
+        for next in bundles_after(view, Part::Payload, *last)?.take(ahead) {
+            let (first, parts) = next?;
+            bundles.insert(first, parts.into());
+        }
+    }
+    Ok(bundles)
 }
 
 fn first(job: &StoredPayload) -> u64 {
@@ -86,8 +109,8 @@ fn fill(
 }
 
 /// A bundle that was read, and what is left in it.
-struct Unpacked {
-    parts: Parts,
+pub(super) struct Unpacked {
+    pub(super) parts: Parts,
     /// Of all that was in it: what is left holds the memory of the whole.
     bytes: usize,
     /// When it was kept, among others.
@@ -122,9 +145,18 @@ struct Kept {
     /// The age of the next.
     next: u64,
     bytes: usize,
+    /// The run of the last bundle that was wanted of the disk, or read along.
+    last_run: u64,
 }
 
 impl Kept {
+    /// How many bundles to read along with some that are to be read: none unless they come right after the last ones.
+    fn ahead_of(&self, wanted: &BTreeSet<u64>) -> usize {
+        let after = wanted.first().map(|first| first / RUN);
+        let is_next = after.is_some_and(|run| (self.last_run..=self.last_run + 1).contains(&run));
+        if is_next { AHEAD } else { 0 }
+    }
+
     /// What is kept of what is wanted, and from then on no longer.
     fn take(&mut self, jobs: &[StoredPayload]) -> Vec<Option<Bytes>> {
         jobs.iter().map(|job| self.take_one(job)).collect()
@@ -141,6 +173,9 @@ impl Kept {
 
     /// Keeps what is left of bundles, and lets go of the oldest where that is too much.
     fn put(&mut self, bundles: BTreeMap<u64, Unpacked>) {
+        if let Some((last, _)) = bundles.last_key_value() {
+            self.last_run = last / RUN;
+        }
         for (first, bundle) in bundles {
             self.remove(first);
             if !bundle.parts.is_empty() {
@@ -232,6 +267,18 @@ mod tests {
             &mut BTreeMap::from([(0, bundle([2], 1))]),
         );
         assert_eq!(payloads, [None]);
+    }
+
+    #[test]
+    fn bundles_are_read_ahead_while_they_are_wanted_in_their_order() {
+        let mut kept = Kept::default();
+        let ahead = |kept: &Kept, run: u64| kept.ahead_of(&BTreeSet::from([run * RUN]));
+        assert_eq!(ahead(&kept, 7), 0);
+        kept.put(BTreeMap::from([(7 * RUN, bundle(7 * RUN..8 * RUN, 10))]));
+        assert_eq!(
+            [7, 8, 9, 6].map(|run| ahead(&kept, run)),
+            [AHEAD, AHEAD, 0, 0]
+        );
     }
 
     #[test]

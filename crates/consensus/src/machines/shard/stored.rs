@@ -1,5 +1,8 @@
 //! What is in the checkpoint alone, read back: the rest of a job, for whoever looks at it.
 
+use std::fmt::Display;
+use std::ops::Bound;
+
 use bytes::Bytes;
 use leasehold_core::shard::ShardState;
 use leasehold_core::shard::job::{AttemptRecord, Part};
@@ -91,6 +94,24 @@ pub(super) fn bundle(view: &View, part: Part, first: u64) -> Result<Parts, Store
     };
     let parts = shard::decode_bundle(row, first);
     Ok(parts.map_err(|error| MachineError::new(table(part).name(), error))?)
+}
+
+/// The bundles that come after one, by their first arrivals.
+pub(super) fn bundles_after(
+    view: &View,
+    part: Part,
+    first: u64,
+) -> Result<impl Iterator<Item = Result<(u64, Parts), StoredError>>, StoredError> {
+    let after = first.to_be_bytes();
+    let rows = view.scan(table(part), (Bound::Excluded(&after[..]), Bound::Unbounded))?;
+    Ok(rows.map(move |row| {
+        let (key, row) = row?;
+        let unreadable = |error: &dyn Display| MachineError::new(table(part).name(), error);
+        let first = (*key).try_into().map(u64::from_be_bytes);
+        let first = first.map_err(|error| unreadable(&error))?;
+        let parts = shard::decode_bundle(row, first).map_err(|error| unreadable(&error))?;
+        Ok((first, parts))
+    }))
 }
 
 /// A job's part of a bundle.

@@ -1,5 +1,6 @@
 //! A shard's rows, through a checkpoint and back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use leasehold_core::policy::QueuePolicy;
 use leasehold_core::requirement::Requirement;
 use leasehold_core::shard::Command;
 use leasehold_core::shard::command::{Cancel, LeaderStart, PutPolicy, Submit};
+use leasehold_core::shard::state::RUN;
 use leasehold_core::shard::view::Elsewhere;
 use leasehold_storage::{Checkpoint, CheckpointOptions, CheckpointStore, MemoryDisk};
 use leasehold_types::{
@@ -115,6 +117,24 @@ fn payloads_of_a_run_are_one_row_that_goes_with_the_last_of_them() {
     assert_eq!(rows(&kept.write(), PAYLOADS), 1);
     kept.cancel(15);
     assert_eq!(rows(&kept.write(), PAYLOADS), 0);
+}
+
+#[test]
+fn bundles_that_come_next_are_read_along_and_no_more_than_that() {
+    let mut kept = Kept::new();
+    (0..80).for_each(|number| kept.submit(number));
+    let view = kept.write();
+    for (ahead, expected) in [(0, &[16][..]), (2, &[16, 32, 48]), (9, &[16, 32, 48, 64])] {
+        let bundles = payloads::look(&view, &BTreeSet::from([16]), ahead).unwrap();
+        assert!(bundles.keys().eq(expected));
+        for (first, bundle) in bundles {
+            let jobs = bundle.parts.into_iter().map(|(job, part)| {
+                assert_eq!(part, vec![u8::try_from(job).unwrap(); 500]);
+                job
+            });
+            assert!(jobs.eq(first..first + RUN));
+        }
+    }
 }
 
 #[test]
