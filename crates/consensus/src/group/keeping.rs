@@ -93,7 +93,9 @@ impl<M: Machine> Keeping<M> {
         let keeper = Arc::clone(&self.keeper);
         let written = elsewhere(move || {
             let written = keeper.write();
-            keeper.gather();
+            if written.as_ref().is_ok_and(|standing| !standing.is_starved) {
+                keeper.gather();
+            }
             written
         });
         let written = written.await;

@@ -110,12 +110,12 @@ impl Batch {
         let written = values.write_extents(&transaction);
         let written = written.and_then(|()| meta.write(&transaction));
         written.map_err(database.failed("write"))?;
+        values.may_count();
         let committed = database.commit(transaction);
         match &committed {
             Ok(()) => values.commit(),
-            // Certainly not: what was appended is taken back.
-            Err(CheckpointError::Full { .. }) => drop(values),
-            Err(_) => values.leave(),
+            Err(CheckpointError::Full { .. }) => values.take_back(),
+            Err(_) => {}
         }
         committed
     }

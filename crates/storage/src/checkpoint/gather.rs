@@ -16,7 +16,8 @@ use super::values::Pointer;
 
 impl Checkpoint {
     /// Moves what is wanted out of the value file with least of it, if most of all value files is not wanted any more, so
-    /// that it can go; says whether it did. One call moves half a file at most.
+    /// that it can go; says whether it did. One call moves half a file at most, and none while the disk has not several
+    /// times the room for it.
     ///
     /// # Errors
     /// As of [`Checkpoint::begin`] and [`Writing::commit`](super::Writing::commit).
@@ -25,7 +26,7 @@ impl Checkpoint {
             Err(CheckpointError::Busy { .. }) => return Ok(false),
             turn => turn?,
         };
-        if !database.values().is_sparse() {
+        if !database.values().is_worth_gathering() {
             return Ok(false);
         }
         let mut batch = Batch::new(database, self.shared.options.sync_every)?;

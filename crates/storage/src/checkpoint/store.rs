@@ -96,6 +96,7 @@ impl CheckpointStore {
     pub fn open(&self, group: GroupId) -> Result<Checkpoint, CheckpointError> {
         let name = file_name(group);
         let mut files = self.files.lock();
+        let incoming = files.get(&incoming_name(group)).and_then(Known::live);
         let known = files.entry(name.clone()).or_default();
         if let Some(shared) = known.live() {
             return Ok(Checkpoint { shared });
@@ -104,7 +105,7 @@ impl CheckpointStore {
             return Err(CheckpointError::of_fault(&name, &fault));
         }
         let database = self.open_or_make(group, &name, known)?;
-        if !std::mem::replace(&mut known.is_swept, true) {
+        if incoming.is_none() && !std::mem::replace(&mut known.is_swept, true) {
             database.values().sweep();
         }
         Ok(self.hand_out(known, self.place(group, &name), None, database))
@@ -164,7 +165,7 @@ impl CheckpointStore {
     /// # Errors
     /// [`CheckpointError::Busy`] while another one is being received for the group.
     pub fn receive(&self, group: GroupId) -> Result<Checkpoint, CheckpointError> {
-        let name = format!("{}{INCOMING}", file_name(group));
+        let name = incoming_name(group);
         // SUBTLE: dropped after the lock is let go of, since it may be the last handle, which takes the lock itself.
         let before;
         let mut files = self.files.lock();
@@ -181,6 +182,10 @@ impl CheckpointStore {
 
 fn file_name(group: GroupId) -> String {
     format!("{PREFIX}{group}")
+}
+
+fn incoming_name(group: GroupId) -> String {
+    format!("{}{INCOMING}", file_name(group))
 }
 
 fn remove_if_there(disk: &dyn Disk, name: &str) -> io::Result<()> {

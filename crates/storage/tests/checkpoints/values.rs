@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use leasehold_storage::{
-    CHECKPOINT_FORMAT, Checkpoint, CheckpointError, CheckpointStore, Disk, MemoryDisk, OpenMode,
-    Table,
+    CHECKPOINT_FORMAT, Checkpoint, CheckpointError, CheckpointOptions, CheckpointStore, Disk,
+    MemoryDisk, OpenMode, Table,
 };
 
 use crate::support::{
@@ -99,6 +99,87 @@ fn values_of_a_change_that_is_given_up_leave_nothing() {
     assert_eq!(value_files(&disk), files);
     assert!(used(&disk) < before + 100_000);
     put(&checkpoint, &mut model, 5..20);
+    disk.crash();
+    model.assert_is(&open(&disk).view().unwrap());
+}
+
+#[test]
+fn change_that_is_given_up_gives_back_the_room_also_in_files_that_it_filled() {
+    let disk = MemoryDisk::new();
+    let options = CheckpointOptions {
+        value_file_bytes: 1024 * 1024,
+        ..small()
+    };
+    let store = CheckpointStore::new(Arc::new(disk.clone()), options);
+    let checkpoint = store.open(group()).unwrap();
+    let mut model = Model::default();
+    put(&checkpoint, &mut model, 0..5);
+    let (before, view) = (used(&disk), checkpoint.view().unwrap());
+    let mut writing = checkpoint.begin().unwrap();
+    for number in 5..400 {
+        writing.put(PAYLOADS, &key(number), &[7; 5000]).unwrap();
+    }
+    drop(writing);
+    assert!(used(&disk) < before + 50_000);
+    model.assert_is(&view);
+    put(&checkpoint, &mut model, 5..20);
+    model.assert_is(&checkpoint.view().unwrap());
+}
+
+#[test]
+fn value_without_bytes_is_kept_and_can_be_removed() {
+    let disk = MemoryDisk::new();
+    let mut model = Model::default();
+    for (number, length) in [(1, 0), (2, 10), (3, 0)] {
+        let mut writing = open(&disk).begin().unwrap();
+        writing
+            .put(PAYLOADS, &key(number), &value(number, 1, length))
+            .unwrap();
+        model.put(PAYLOADS, key(number), value(number, 1, length));
+        commit(writing, &mut model);
+        model.assert_is(&open(&disk).view().unwrap());
+    }
+    remove(&open(&disk), &mut model, [2]);
+    model.assert_is(&open(&disk).view().unwrap());
+    remove(&open(&disk), &mut model, [1, 3]);
+    assert!(value_files(&disk).is_empty());
+}
+
+#[test]
+fn change_of_many_files_worth_makes_longer_files_instead() {
+    let disk = MemoryDisk::new();
+    let mut model = Model::default();
+    put(&open(&disk), &mut model, 0..5000);
+    let files = value_files(&disk).len();
+    assert!((64..250).contains(&files), "{files}");
+    model.assert_is(&open(&disk).view().unwrap());
+}
+
+#[test]
+fn nothing_is_gathered_where_the_disk_has_little_room() {
+    let disk = MemoryDisk::new();
+    let checkpoint = open(&disk);
+    let model = sparse(&checkpoint);
+    let view = checkpoint.view().unwrap();
+    disk.set_capacity(Some(used(&disk) + 8 * 1024));
+    assert!(!checkpoint.gather_if_worth().unwrap());
+    model.assert_is(&view);
+    disk.set_capacity(None);
+    assert!(checkpoint.gather_if_worth().unwrap());
+    model.assert_is(&checkpoint.view().unwrap());
+}
+
+#[test]
+fn values_of_a_checkpoint_that_is_received_before_the_groups_own_is_opened_stay() {
+    let disk = MemoryDisk::new();
+    let mut model = Model::default();
+    drop(open(&disk));
+    let store = store(&disk);
+    let incoming = store.receive(group()).unwrap();
+    put(&incoming, &mut model, 0..40);
+    let checkpoint = store.open(group()).unwrap();
+    checkpoint.replace_by(&incoming).unwrap();
+    model.assert_is(&checkpoint.view().unwrap());
     disk.crash();
     model.assert_is(&open(&disk).view().unwrap());
 }

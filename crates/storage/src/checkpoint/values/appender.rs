@@ -27,8 +27,6 @@ pub(in crate::checkpoint) struct Appender {
     created: BTreeSet<u64>,
     /// A file that is being emptied: nothing is appended to it.
     leaving: Option<u64>,
-    /// From how many bytes on a file is full.
-    full_from: u64,
     /// Bytes written between two syncs.
     sync_every: u64,
     is_settled: bool,
@@ -39,15 +37,18 @@ struct Tail {
     file: Arc<ValueFile>,
     /// Behind what is in the buffer.
     end: u64,
+    /// From how many bytes on the file is full.
+    full_from: u64,
     buffer: Vec<u8>,
     unsynced: u64,
 }
 
 impl Tail {
-    const fn at(file: Arc<ValueFile>, end: u64) -> Self {
+    const fn at(file: Arc<ValueFile>, end: u64, full_from: u64) -> Self {
         Self {
             file,
             end,
+            full_from,
             buffer: Vec::new(),
             unsynced: 0,
         }
@@ -118,7 +119,6 @@ impl Appender {
             tails: BTreeMap::new(),
             created: BTreeSet::new(),
             leaving: None,
-            full_from: set.full_from(),
             sync_every,
             is_settled: false,
         }
@@ -140,9 +140,8 @@ impl Appender {
     ) -> Result<Pointer, Fault> {
         // A pointer has four bytes for it, and whoever has so much would not hold it in memory.
         let length = u32::try_from(value.len()).expect("a value is far below four gigabytes");
-        let full_from = self.full_from;
         let tail = self.tails.get(table);
-        if tail.is_none_or(|tail| tail.end >= full_from) {
+        if tail.is_none_or(|tail| tail.end >= tail.full_from) {
             self.next_tail(table)?;
         }
         let sync_every = self.sync_every;
@@ -158,22 +157,21 @@ impl Appender {
         if let Some(mut full) = self.tails.remove(table) {
             full.finish()?;
         }
-        let files = self.set.files();
-        let last = self.last_of(table);
-        let last = last.and_then(|(number, end)| Some(Tail::at(files.get(number)?, end)));
-        let tail = match last {
-            Some(tail) => tail,
-            None => Tail::at(self.create(table)?, 0),
+        let full_from = self.set.full_from(&self.extents);
+        let last = self.last_of(table, full_from);
+        let tail = match last.and_then(|(number, end)| Some((self.set.files().get(number)?, end))) {
+            Some((file, end)) => Tail::at(file, end, full_from),
+            None => Tail::at(self.create(table)?, 0, full_from),
         };
         self.tails.insert(table.to_owned(), tail);
         Ok(())
     }
 
     /// The newest file of a table, while it has room.
-    fn last_of(&self, table: &str) -> Option<(u64, u64)> {
+    fn last_of(&self, table: &str, full_from: u64) -> Option<(u64, u64)> {
         let mut newest = self.extents.iter().rev();
         let (number, extent) = newest.find(|(_, extent)| extent.table == table)?;
-        let has_room = extent.end < self.full_from && self.leaving != Some(*number);
+        let has_room = extent.end < full_from && self.leaving != Some(*number);
         has_room.then_some((*number, extent.end))
     }
 
@@ -195,7 +193,7 @@ impl Appender {
         pointer: &Pointer,
     ) -> Result<(), redb::Error> {
         let extent = self.extent(pointer)?;
-        extent.live += u64::from(pointer.length);
+        extent.live += weight(pointer);
         Ok(())
     }
 
@@ -205,7 +203,7 @@ impl Appender {
         pointer: &Pointer,
     ) -> Result<(), redb::Error> {
         let extent = self.extent(pointer)?;
-        let live = extent.live.checked_sub(pointer.length.into());
+        let live = extent.live.checked_sub(weight(pointer));
         extent.live = live.ok_or_else(|| {
             let why = format!(
                 "value file {} has fewer bytes than are wanted of it",
@@ -247,24 +245,35 @@ impl Appender {
         write_changed(transaction, &self.before, &self.extents)
     }
 
+    /// The commit is about to be made. From here on what it may point to stays, whatever comes of it, until it is known
+    /// that it does not count.
+    pub(in crate::checkpoint) const fn may_count(&mut self) {
+        self.is_settled = true;
+    }
+
     /// The commit counts.
     pub(in crate::checkpoint) fn commit(mut self) {
-        self.is_settled = true;
         self.set.commit(std::mem::take(&mut self.extents));
     }
 
-    /// Whether the commit counts is not known: what it may point to stays.
-    pub(in crate::checkpoint) fn leave(mut self) {
-        self.is_settled = true;
-    }
-
-    fn take_back(&self) {
+    /// Removes what this change made, and cuts what it lengthened.
+    pub(in crate::checkpoint) fn take_back(&self) {
         let created: Vec<u64> = self.created.iter().copied().collect();
-        self.set.remove(&created);
-        for tail in self.tails.values() {
-            if let Some(extent) = self.before.get(&tail.file.number) {
-                tail.file.cut(extent.end);
+        self.set.take_back(&created);
+        let files = self.set.files();
+        for (number, extent) in self.before.as_ref() {
+            let grown = self
+                .extents
+                .get(number)
+                .is_none_or(|now| now.end > extent.end);
+            if let Some(file) = files.get(*number).filter(|_| grown) {
+                file.cut(extent.end);
             }
         }
     }
+}
+
+/// What a value counts for in its file. One without bytes is wanted too.
+fn weight(pointer: &Pointer) -> u64 {
+    pointer.length.max(1).into()
 }

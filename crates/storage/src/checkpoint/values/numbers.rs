@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use leasehold_types::GroupId;
 
+use crate::checkpoint::file::{Fault, FirstFault};
 use crate::disk::Disk;
 
 const INFIX: &str = ".values-";
@@ -20,19 +21,34 @@ fn parse(name: &str) -> Option<(&str, u64)> {
     Some((group, number.parse().ok()?))
 }
 
-/// Gives out numbers, each once: a group's checkpoint and one that is being received for it must not meet.
-#[derive(Debug, Default)]
-pub(in crate::checkpoint) struct Numbers(Mutex<u64>);
+/// Gives out numbers, each once: a group's checkpoint and one that is being received for it must not meet. All groups of
+/// a folder share it, as they share the folder.
+#[derive(Default)]
+pub(in crate::checkpoint) struct Numbers {
+    last: Mutex<u64>,
+    /// A sync of the folder that failed.
+    failed: FirstFault,
+}
 
 impl Numbers {
     /// A number that no file on the disk has, and none that was asked for had.
     pub(super) fn next(&self, disk: &dyn Disk) -> io::Result<u64> {
         // What is held under it is one number.
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let names = disk.list()?;
         let taken = names.iter().filter_map(|name| Some(parse(name)?.1)).max();
         *last = taken.unwrap_or(0).max(*last) + 1;
         Ok(*last)
+    }
+
+    /// Makes names durable. After a failure never again: the system tells one caller of it, and the names of all may be
+    /// lost.
+    pub(super) fn sync_names(&self, disk: &dyn Disk) -> Result<(), Fault> {
+        if let Some(fault) = self.failed.get() {
+            return Err(fault);
+        }
+        let synced = disk.sync_folder().map_err(Fault::of_failed_sync);
+        synced.map_err(|fault| self.failed.put(fault).clone())
     }
 }
 

@@ -37,7 +37,8 @@ impl Files {
     }
 }
 
-/// How many value files there are at most, about: with more in them they are longer.
+/// A file is begun when the last one has this part of all bytes: there are some 64 of them then, and some more for each
+/// doubling, about 240 with 64 GiB.
 const FILES: u64 = 64;
 
 /// See the module.
@@ -103,13 +104,9 @@ impl ValueSet {
         *self.known() = Known { files, extents };
     }
 
-    /// From how many bytes on a file is full.
-    pub(super) fn full_from(&self) -> u64 {
-        let ends = self
-            .extents()
-            .values()
-            .map(|extent| extent.end)
-            .sum::<u64>();
+    /// From how many bytes on a file is full, among others.
+    pub(super) fn full_from(&self, extents: &Extents) -> u64 {
+        let ends = extents.values().map(|extent| extent.end).sum::<u64>();
         self.file_bytes.max(ends / FILES)
     }
 
@@ -128,7 +125,7 @@ impl ValueSet {
 
     /// Makes the names of new files durable.
     pub(super) fn sync_names(&self) -> Result<(), Fault> {
-        self.disk.sync_folder().map_err(Fault::of_failed_sync)
+        self.numbers.sync_names(self.disk.as_ref())
     }
 
     /// A commit counts: lets go of files in which it wants nothing.
@@ -143,8 +140,16 @@ impl ValueSet {
         self.remove(&gone);
     }
 
+    /// Removes files of a change that is given up, and gives back their room also while a view has hold of them.
+    pub(super) fn take_back(&self, created: &[u64]) {
+        let files = self.files();
+        let files = created.iter().filter_map(|number| files.get(*number));
+        files.for_each(|file| file.cut(0));
+        self.remove(created);
+    }
+
     /// Removes files that no commit names.
-    pub(in crate::checkpoint) fn remove(&self, gone: &[u64]) {
+    fn remove(&self, gone: &[u64]) {
         if gone.is_empty() {
             return;
         }
@@ -164,9 +169,11 @@ impl ValueSet {
     }
 
     /// Removes what this set has and another that took its place has not.
+    ///
+    /// SUBTLE: the names only. Somebody who was about to take a view of this one still finds its files here.
     pub(in crate::checkpoint) fn give_way_to(&self, other: &Self) {
         let gone = self.files().without(&other.files());
-        self.remove(&gone);
+        gone.iter().for_each(|number| self.remove_name(*number));
     }
 
     /// Removes all files: the checkpoint was given up.
@@ -189,26 +196,68 @@ impl ValueSet {
         }
     }
 
-    /// Whether a file is worth being emptied.
-    pub(in crate::checkpoint) fn is_sparse(&self) -> bool {
-        self.sparsest().is_some()
+    /// Whether a file is worth being emptied, and the disk has ample room for what is wanted of it.
+    pub(in crate::checkpoint) fn is_worth_gathering(&self) -> bool {
+        let extents = self.extents();
+        let live = sparsest(&extents, self.file_bytes).map(|number| extents[&number].live);
+        let space = self.disk.space();
+        live.zip(space.ok())
+            .is_some_and(|(live, space)| space.free / AMPLE > live)
     }
 
-    /// The file that is worth being emptied most, if any is: its values then lie with others, and it goes. That is so
-    /// while more is dead than alive, beside what comes and goes by itself.
+    /// The file that is worth being emptied most, if any is.
     pub(super) fn sparsest(&self) -> Option<u64> {
-        let extents = self.extents();
-        let live: u64 = extents.values().map(|extent| extent.live).sum();
-        let dead: u64 = extents.values().map(Extent::dead).sum();
-        if dead <= live + COMING_AND_GOING * self.file_bytes {
-            return None;
-        }
-        // As parts of 65 536, so that whole numbers do.
-        let part = |extent: &Extent| (extent.live << 16) / extent.end.max(1);
-        let sparsest = extents.iter().min_by_key(|(_, extent)| part(extent));
-        sparsest.map(|(number, _)| *number)
+        sparsest(&self.extents(), self.file_bytes)
     }
 }
 
+/// The file with the smallest part that is wanted, while more is dead than alive, beside what comes and goes by itself.
+fn sparsest(extents: &Extents, file_bytes: u64) -> Option<u64> {
+    let live: u64 = extents.values().map(|extent| extent.live).sum();
+    let dead: u64 = extents.values().map(Extent::dead).sum();
+    if dead <= live + COMING_AND_GOING * file_bytes {
+        return None;
+    }
+    // As parts of 65 536, so that whole numbers do.
+    let part = |extent: &Extent| (extent.live << 16) / extent.end.max(1);
+    let sparsest = extents.iter().min_by_key(|(_, extent)| part(extent));
+    sparsest.map(|(number, _)| *number)
+}
+
+/// Values move only while the disk has so many times their room: others need it too.
+const AMPLE: u64 = 8;
 /// So many files' worth of dead values go by themselves, with their neighbours.
 const COMING_AND_GOING: u64 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::MemoryDisk;
+
+    fn set(disk: &Arc<dyn Disk>, numbers: &Arc<Numbers>) -> ValueSet {
+        ValueSet::open(disk, numbers, GroupId::new(3), 1_000, Extents::new()).unwrap()
+    }
+
+    #[test]
+    fn who_takes_a_view_of_what_was_just_replaced_still_finds_its_files() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let numbers = Arc::default();
+        let (before, after) = (set(&disk, &numbers), set(&disk, &numbers));
+        let number = before.create().unwrap().number;
+        after.create().unwrap();
+        before.give_way_to(&after);
+        assert_eq!(disk.list().unwrap().len(), 1);
+        assert!(before.files().get(number).is_some());
+    }
+
+    #[test]
+    fn failed_sync_of_names_is_heard_by_every_group() {
+        let disk = MemoryDisk::new();
+        let as_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let numbers = Arc::default();
+        let (one, other) = (set(&as_disk, &numbers), set(&as_disk, &numbers));
+        disk.fail_next_syncs(1);
+        assert!(one.sync_names().is_err_and(|fault| fault.is_of_sync()));
+        assert!(other.sync_names().is_err_and(|fault| fault.is_of_sync()));
+    }
+}
