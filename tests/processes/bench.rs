@@ -147,10 +147,9 @@ fn follower_comes_back_from_the_log_while_that_is_kept_and_with_a_snapshot_else(
     }
     assert_eq!(log["snapshots"], 0, "{report:#}");
     assert!(log["away_s"].as_f64() >= Some(2.0), "{report:#}");
-    assert!(
-        positive(&snapshot["snapshots"]) && positive(&snapshot["snapshot_bytes"]),
-        "{report:#}"
-    );
+    // One was sent. Whether it was needed by then is another matter: sending it keeps the log after it, and what the
+    // connections hold may be ahead of both.
+    assert!(positive(&snapshot["snapshot_bytes"]), "{report:#}");
     assert_eq!(figures["queued"], 600, "{report:#}");
     assert_eq!(report["jobs"]["accepted"], report["jobs"]["completed"]);
 }
