@@ -60,6 +60,12 @@ impl Files {
 }
 
 impl Known {
+    /// Whether somebody has a handle on it. Nothing is taken hold of: the last handle must not be let go of under the lock
+    /// of the files, which it takes itself.
+    fn is_held(&self) -> bool {
+        self.handle.strong_count() > 0
+    }
+
     /// The handle, while somebody has it and it is for this file.
     fn live(&self) -> Option<Arc<Shared>> {
         self.handle.upgrade().filter(|shared| !shared.is_gone())
@@ -96,7 +102,7 @@ impl CheckpointStore {
     pub fn open(&self, group: GroupId) -> Result<Checkpoint, CheckpointError> {
         let name = file_name(group);
         let mut files = self.files.lock();
-        let incoming = files.get(&incoming_name(group)).and_then(Known::live);
+        let is_receiving = files.get(&incoming_name(group)).is_some_and(Known::is_held);
         let known = files.entry(name.clone()).or_default();
         if let Some(shared) = known.live() {
             return Ok(Checkpoint { shared });
@@ -105,7 +111,7 @@ impl CheckpointStore {
             return Err(CheckpointError::of_fault(&name, &fault));
         }
         let database = self.open_or_make(group, &name, known)?;
-        if incoming.is_none() && !std::mem::replace(&mut known.is_swept, true) {
+        if !is_receiving && !std::mem::replace(&mut known.is_swept, true) {
             database.values().sweep();
         }
         Ok(self.hand_out(known, self.place(group, &name), None, database))
