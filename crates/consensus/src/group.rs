@@ -247,6 +247,12 @@ impl<M: Machine> Group<M> {
         self.inner.keeper.view()
     }
 
+    /// What a replica that is behind would be sent.
+    #[cfg(test)]
+    pub(crate) fn newest_snapshot(&self) -> std::io::Result<Option<crate::types::Snapshot>> {
+        self.inner.keeper.newest()
+    }
+
     /// Ends the replica with the next entry, because of what its checkpoint says.
     pub(crate) fn fail(&self, error: &dyn std::error::Error) {
         let _told_with_the_next_entry = self.inner.keeper.fail(error);

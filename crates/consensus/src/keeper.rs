@@ -163,6 +163,11 @@ impl<M: Machine> Keeper<M> {
         self.stage.send_replace(Stage::Closed);
     }
 
+    /// Whether it is open, and not closed yet.
+    pub(crate) fn is_serving(&self) -> bool {
+        *self.stage.borrow() == Stage::Serving
+    }
+
     fn is_closed(&self) -> bool {
         *self.stage.borrow() == Stage::Closed
     }

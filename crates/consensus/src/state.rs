@@ -12,9 +12,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::{Stream, StreamExt};
 use leasehold_types::limits;
-use openraft::RaftSnapshotBuilder;
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{LogIdOptionExt, RaftSnapshotBuilder};
 use tokio::sync::Notify;
 
 use crate::aside::{aside, elsewhere};
@@ -74,6 +74,12 @@ impl<M: Machine> Shared<M> {
     pub(crate) fn has_applied_anything(&self) -> bool {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         state.applied.is_some()
+    }
+
+    /// The index of the entry that is to be applied next.
+    fn next_index(&self) -> u64 {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.applied.next_index()
     }
 
     /// Does something to the machine between two entries: a part of a checkpoint. Keep it short.
@@ -175,6 +181,19 @@ impl<M: Machine> StateMachine<M> {
         Self { shared, keeper }
     }
 
+    /// Refuses an entry that does not follow the last one. An entry left out would be missed on this replica alone, and
+    /// by nobody: the reader of a log gives what there is of a range, and openraft does not count.
+    ///
+    /// Not before the replica is open: a start applies its own log, and openraft's suite leaves entries out.
+    fn check_follows(&self, index: u64) -> io::Result<()> {
+        let next = self.shared.next_index();
+        if index == next || !self.keeper.is_serving() {
+            return Ok(());
+        }
+        let what = format_args!("no entry at index {next}, which is to be applied before {index}");
+        Err(disk::unreadable("log", what))
+    }
+
     /// Entries that come faster than the disk takes them wait for it. Refuses once no checkpoint can be written.
     ///
     /// SUBTLE: it waits for nobody and writes the checkpoint itself. Whoever takes checkpoints otherwise is not there yet
@@ -212,6 +231,7 @@ impl<M: Machine> RaftStateMachine<Types<M>> for StateMachine<M> {
         while let Some(item) = entries.next().await {
             self.await_room().await?;
             let (entry, responder) = item?;
+            self.check_follows(entry.index())?;
             let outcome = self.shared.apply(entry)?;
             if let Some(responder) = responder {
                 responder.send(Reply(outcome));

@@ -6,6 +6,7 @@ mod counter;
 mod disks;
 mod wires;
 
+mod applying;
 mod elections;
 mod faults;
 mod members;

@@ -5,12 +5,18 @@ use futures_util::{StreamExt, stream};
 use leasehold_api::v1;
 use leasehold_api::v1::raft_reply::Body;
 use leasehold_types::NodeId;
+use openraft::entry::RaftEntry;
+use openraft::raft::AppendEntriesRequest;
 use tokio::time::sleep;
 
+use super::Counter;
 use super::cluster::{Cluster, SOON};
 use super::counter::HEAVY;
+use crate::group::Group;
+use crate::machine::Machine;
+use crate::snapshot;
 use crate::timings::Timings;
-use crate::types::{SnapshotMeta, Vote};
+use crate::types::{Entry, EntryPayload, LogId, Snapshot, SnapshotMeta, Types, Vote};
 use crate::wire;
 
 #[tokio::test(start_paused = true)]
@@ -99,4 +105,57 @@ async fn snapshot_that_is_cut_short_is_refused_and_bars_no_other() {
         let reason = refusal.reason;
         assert!(reason.contains("the last part never came"), "{reason}");
     }
+}
+
+/// Sends what a leader would: blank entries from `from` to before `to`, with what it holds committed.
+async fn append(group: &Group<Counter>, from: u64, to: u64, committed: Option<LogId>, like: LogId) {
+    let id = |index| LogId::new(like.leader_id, index);
+    let request = AppendEntriesRequest::<Types<Counter>> {
+        vote: Vote::new_committed(like.leader_id.term, like.leader_id.node_id),
+        prev_log_id: from.checked_sub(1).map(id),
+        leader_commit: committed,
+        entries: (from..to)
+            .map(|index| Entry::<Counter>::new(id(index), EntryPayload::<Counter>::Blank))
+            .collect(),
+    };
+    let reply = group.handle(wire::append_request(request)).await;
+    let Some(Body::Append(_)) = &reply.body else {
+        panic!("{reply:?}");
+    };
+}
+
+/// A replica that was stopped for a while: what it was sent meanwhile arrives, and then a snapshot that is older.
+#[tokio::test(start_paused = true)]
+async fn snapshot_of_what_the_log_holds_is_not_installed() {
+    let mut leading = Cluster::new(Timings::Lan);
+    leading.retention = SOON;
+    let leader = leading.found_alone().await;
+    let covered = leader.propose(7).await.unwrap().index;
+    leading.await_purged(1, covered).await;
+    let Snapshot { meta, snapshot } = leader.newest_snapshot().unwrap().unwrap();
+    let last = meta.last_log_id.unwrap();
+
+    let mut behind = Cluster::new(Timings::Lan);
+    let group = behind.start(2).await;
+    append(&group, 0, last.index + 3, None, last).await;
+    let vote = Vote::new_committed(last.leader_id.term, last.leader_id.node_id);
+    let head = wire::snapshot_message(&vote, &meta);
+    let parts = snapshot::parts(snapshot, Counter::TABLES);
+    let reply = group.receive_snapshot(head, parts).await;
+    let Some(Body::Snapshot(_)) = &reply.body else {
+        panic!("{reply:?}");
+    };
+    behind.await_applied(2, last.index).await;
+    assert_eq!(group.checkpoint_counts().installed(), 0);
+
+    let end = last.index + 3;
+    append(
+        &group,
+        end,
+        end + 1,
+        Some(LogId::new(last.leader_id, end)),
+        last,
+    )
+    .await;
+    behind.await_applied(2, end).await;
 }
