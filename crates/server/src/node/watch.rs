@@ -7,6 +7,7 @@ use std::time::Duration;
 use leasehold_api::ApiError;
 use leasehold_storage::{LogHealth, LogStore};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::error::NodeError;
 use crate::cluster::{Cluster, announce};
@@ -67,15 +68,19 @@ impl Lost {
 pub(super) async fn metadata_leadership(cluster: Cluster, mut health: watch::Receiver<DiskHealth>) {
     let within = cluster.raft_timings().leader_lease() * 2;
     while health.changed().await.is_ok() {
-        if health.borrow_and_update().hands_over() {
-            hand_over_metadata(&cluster, within).await;
+        let leads_in_vain = |health: &mut watch::Receiver<DiskHealth>| {
+            health.borrow_and_update().hands_over() && cluster.status().is_leader()
+        };
+        while leads_in_vain(&mut health) && !hand_over_metadata(&cluster, within).await {
+            sleep(within).await;
         }
     }
 }
 
-/// Gives the metadata's leadership away, if this node has it.
-pub(super) async fn hand_over_metadata(cluster: &Cluster, within: Duration) {
-    match hand_over(cluster.group(), cluster.peers(), within).await {
+/// Gives the metadata's leadership away, if this node has it. Says whether it has gone.
+pub(super) async fn hand_over_metadata(cluster: &Cluster, within: Duration) -> bool {
+    let handed = hand_over(cluster.group(), cluster.peers(), within).await;
+    match &handed {
         Ok(Handover::Needless) => {}
         Ok(Handover::Passed(to)) => tracing::info!(%to, "leadership of the metadata handed over"),
         Ok(Handover::SuccessorLost(to)) => {
@@ -83,6 +88,7 @@ pub(super) async fn hand_over_metadata(cluster: &Cluster, within: Duration) {
         }
         Err(error) => tracing::warn!(%error, "leadership of the metadata not handed over"),
     }
+    matches!(handed, Ok(Handover::Passed(_)))
 }
 
 pub(super) async fn metadata(cluster: Cluster, lost: Lost, ended: Ended) {

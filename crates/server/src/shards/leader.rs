@@ -371,7 +371,7 @@ impl Leader {
         if health.hands_over() {
             let shared = self.shared.clone();
             let within = shared.context.cluster.raft_timings().leader_lease() * 2;
-            tokio::spawn(async move { shared.hand_over(within).await });
+            tokio::spawn(async move { shared.leave_to_better_disks(within).await });
         }
     }
 }

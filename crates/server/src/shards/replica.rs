@@ -12,7 +12,7 @@ use leasehold_core::shard::command::Submit;
 use leasehold_types::{NodeId, ShardEpoch, ShardId};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::barrier::Barrier;
@@ -141,13 +141,14 @@ impl Shared {
     }
 
     /// Gives leadership to another replica if this node has it and another is fit for it. From the first moment
-    /// nothing more is granted.
-    pub(super) async fn hand_over(&self, within: Duration) {
+    /// nothing more is granted. Says whether it has gone.
+    pub(super) async fn hand_over(&self, within: Duration) -> bool {
         if !self.group.status().is_leader() || self.transferring.swap(true, Ordering::AcqRel) {
-            return;
+            return false;
         }
         let shard_id = self.shard;
-        match hand_over(&self.group, self.context.cluster.peers(), within).await {
+        let handed = hand_over(&self.group, self.context.cluster.peers(), within).await;
+        match &handed {
             Ok(Handover::Passed(to)) => tracing::info!(%shard_id, %to, "leadership handed over"),
             Ok(Handover::Needless) => tracing::debug!(%shard_id, "nobody to hand leadership to"),
             Ok(Handover::SuccessorLost(to)) => {
@@ -156,6 +157,20 @@ impl Shared {
             Err(error) => tracing::warn!(%shard_id, %error, "leadership not handed over"),
         }
         self.transferring.store(false, Ordering::Release);
+        matches!(handed, Ok(Handover::Passed(_)))
+    }
+
+    /// Hands leadership over for as long as the disk is no good for it and this node still leads.
+    pub(super) async fn leave_to_better_disks(&self, within: Duration) {
+        let disk = self.context.disk.clone();
+        let leads_in_vain = || disk.borrow().hands_over() && self.group.status().is_leader();
+        let leaving = async {
+            while leads_in_vain() && !self.hand_over(within).await {
+                sleep(within).await;
+            }
+        };
+        // Ends with the replica.
+        self.stop.run_until_cancelled(leaving).await;
     }
 
     /// Whoever asks here should ask there.
