@@ -38,6 +38,7 @@ impl Checkpoint {
         if length < self.shared.options.compact_from || meta.live >= length / LIVE_PART {
             return Ok(false);
         }
+        database.values().drop_spare();
         let temporary = format!("{}{TEMPORARY}", self.shared.name);
         let compacted = copy(&self.shared, &database, &source, &temporary)
             .and_then(|fresh| self.shared.install(fresh, || ()));

@@ -31,6 +31,23 @@ impl ValueFile {
         Self::over(disk, group, number, OpenMode::Create)
     }
 
+    /// Makes it another one, to be written over from its beginning. The new name is not durable yet.
+    pub(super) fn renumbered(
+        self,
+        disk: &dyn Disk,
+        group: GroupId,
+        number: u64,
+    ) -> Result<Self, Fault> {
+        let to: Arc<str> = name(group, number).into();
+        let renamed = disk.rename(&self.name, &to);
+        renamed.map_err(|error| self.failed("rename", error))?;
+        Ok(Self {
+            number,
+            name: to,
+            file: self.file,
+        })
+    }
+
     /// Opens one that holds values up to an end.
     pub(super) fn open(
         disk: &dyn Disk,

@@ -28,6 +28,13 @@ impl Files {
         self.0.get(&number).cloned()
     }
 
+    /// Those in which a commit wants nothing.
+    fn gone(&self, wanted: &Extents) -> Vec<Arc<ValueFile>> {
+        let files = self.0.values();
+        let gone = files.filter(|file| !wanted.contains_key(&file.number));
+        gone.cloned().collect()
+    }
+
     /// Those that another has not.
     fn without(&self, other: &Self) -> Vec<u64> {
         let numbers = self.0.keys().copied();
@@ -40,6 +47,10 @@ impl Files {
 /// A file is begun when the last one has this part of all bytes: there are some 64 of them then, and some more for each
 /// doubling, about 240 with 64 GiB.
 const FILES: u64 = 64;
+
+/// The spare file has at most so many usual ones' bytes: with many values files are larger, and this one is in the way of
+/// none of them.
+const SPARE_FILES: u64 = 2;
 
 /// See the module.
 pub(in crate::checkpoint) struct ValueSet {
@@ -56,6 +67,8 @@ struct Known {
     files: Arc<Files>,
     /// As of the last commit.
     extents: Arc<Extents>,
+    /// A file in which no commit wants anything, kept to be written over.
+    spare: Option<Arc<ValueFile>>,
 }
 
 impl ValueSet {
@@ -80,6 +93,7 @@ impl ValueSet {
             known: Mutex::new(Known {
                 files: Arc::new(Files(files)),
                 extents: Arc::new(extents),
+                spare: None,
             }),
         })
     }
@@ -101,7 +115,8 @@ impl ValueSet {
     /// Takes over what another set has: the rows that point there were copied.
     pub(in crate::checkpoint) fn take_over(&self, other: &Self) {
         let (files, extents) = (other.files(), other.extents());
-        *self.known() = Known { files, extents };
+        let mut known = self.known();
+        (known.files, known.extents) = (files, extents);
     }
 
     /// From how many bytes on a file is full, among others.
@@ -110,11 +125,18 @@ impl ValueSet {
         self.file_bytes.max(ends / FILES)
     }
 
-    /// Begins a file; the name is not durable yet.
+    /// Begins a file, of the spare one if there is one; the name is not durable yet.
     pub(super) fn create(&self) -> Result<Arc<ValueFile>, Fault> {
         let number = self.numbers.next(self.disk.as_ref());
         let number = number.map_err(|error| Fault::io("number", error))?;
-        let file = ValueFile::create(self.disk.as_ref(), self.group, number)?;
+        let file = match self.take_spare() {
+            Some(spare) => {
+                let before = spare.number;
+                let renumbered = spare.renumbered(self.disk.as_ref(), self.group, number);
+                renumbered.inspect_err(|_| self.remove_name(before))?
+            }
+            None => ValueFile::create(self.disk.as_ref(), self.group, number)?,
+        };
         let file = Arc::new(file);
         let mut known = self.known();
         let _ = Arc::make_mut(&mut known.files)
@@ -129,15 +151,55 @@ impl ValueSet {
     }
 
     /// A commit counts: lets go of files in which it wants nothing.
+    ///
+    /// One of them is kept for the next file to be made of. What is written over needs no block of the volume and no page
+    /// of memory that was not there before, both of which are dear, the pages above all in a virtual machine that has
+    /// given them back to its host.
     pub(super) fn commit(&self, extents: Extents) {
-        let gone: Vec<u64> = {
-            let mut known = self.known();
-            let files = known.files.0.keys().copied();
-            let gone = files.filter(|file| !extents.contains_key(file)).collect();
-            known.extents = Arc::new(extents);
-            gone
-        };
-        self.remove(&gone);
+        let mut known = self.known();
+        let mut gone = known.files.gone(&extents);
+        if !gone.is_empty() {
+            let files = Arc::make_mut(&mut known.files);
+            files.0.retain(|number, _| extents.contains_key(number));
+        }
+        if known.spare.is_none() {
+            known.spare = self.fit_to_spare(&mut gone, &known.extents);
+        }
+        known.extents = Arc::new(extents);
+        drop(known);
+        gone.iter().for_each(|file| self.remove_name(file.number));
+    }
+
+    /// Takes one that is not too large out of those that are gone.
+    fn fit_to_spare(
+        &self,
+        gone: &mut Vec<Arc<ValueFile>>,
+        before: &Extents,
+    ) -> Option<Arc<ValueFile>> {
+        let most = self.file_bytes * SPARE_FILES;
+        let fits =
+            |file: &Arc<ValueFile>| before.get(&file.number).is_some_and(|it| it.end <= most);
+        let at = gone.iter().position(fits)?;
+        Some(gone.swap_remove(at))
+    }
+
+    /// The spare file, unless somebody has a view that may read it as what it was: then it goes.
+    fn take_spare(&self) -> Option<ValueFile> {
+        let spare = self.known().spare.take()?;
+        let number = spare.number;
+        let unread = Arc::into_inner(spare);
+        if unread.is_none() {
+            self.remove_name(number);
+        }
+        unread
+    }
+
+    /// Gives back the room of the spare file.
+    pub(in crate::checkpoint) fn drop_spare(&self) {
+        let spare = self.known().spare.take();
+        if let Some(spare) = spare {
+            self.remove_name(spare.number);
+        }
     }
 
     /// Removes files of a change that is given up, and gives back their room also while a view has hold of them.
@@ -146,6 +208,7 @@ impl ValueSet {
         let files = created.iter().filter_map(|number| files.get(*number));
         files.for_each(|file| file.cut(0));
         self.remove(created);
+        self.drop_spare();
     }
 
     /// Removes files that no commit names.
@@ -174,15 +237,18 @@ impl ValueSet {
     pub(in crate::checkpoint) fn give_way_to(&self, other: &Self) {
         let gone = self.files().without(&other.files());
         gone.iter().for_each(|number| self.remove_name(*number));
+        self.drop_spare();
     }
 
     /// Removes all files: the checkpoint was given up.
     pub(in crate::checkpoint) fn give_up(&self) {
+        self.drop_spare();
         let gone = self.files().without(&Files::default());
         self.remove(&gone);
     }
 
-    /// Removes files of the group that a crash left and no commit names. Nothing else of the group may be in use.
+    /// Removes files of the group that a crash left, or a close, and no commit names. Nothing else of the group may be in
+    /// use.
     pub(in crate::checkpoint) fn sweep(&self) {
         let swept = on_disk(self.disk.as_ref(), self.group).map(|numbers| {
             let files = self.files();
